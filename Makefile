@@ -1,0 +1,40 @@
+# Everything a learner, an instructor or a maintainer runs. Needs Python 3.11+ with venv, and a package index.
+PYTHON ?= python3
+NB ?= notebooks solutions
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+READY := .venv/.ready
+
+.PHONY: lab test demo setup notebooks refresh lint bench lock
+
+lab: $(READY)
+	$(BIN)/labserver lab $(ARGS)
+
+test: $(READY)
+	$(BIN)/labserver test $(ARGS)
+
+demo: $(READY)
+	@$(BIN)/labserver demo
+
+setup: $(READY)
+
+notebooks: $(READY)
+	$(BIN)/labserver validate $(NB)
+
+refresh: $(READY)
+	$(BIN)/labserver refresh $(NB)
+
+lint: $(READY)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+bench: $(READY)
+	$(BIN)/python tests/bench.py $(ARGS)
+
+lock:
+	uv pip compile --universal --python-version 3.11 --extra develop pyproject.toml -o requirements.lock \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -c "open('$(READY)', 'w').close()"

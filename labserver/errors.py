@@ -1,0 +1,47 @@
+"""Every error that labserver raises on purpose, in one tree.
+
+Room: names and texts only; imports nothing of labserver, so that every other room may import it.
+
+    LabError
+    ├── NotAnApplication     what was handed to serve() cannot be called as an ASGI application
+    ├── PortInUse            somebody else listens on the port that was asked for
+    ├── ReactorConflict      another Twisted reactor was installed before the lab's
+    ├── ServerStopped        the server is not running
+    ├── SettingsError        a setting the project needs is missing or unsafe
+    ├── TimeLimit            nothing happened within the time limit
+    └── ValidationError      a notebook cannot be validated as asked
+
+Each text says what was expected, what was found, and the next step.
+"""
+
+
+class LabError(Exception):
+    """Base of all errors that labserver raises on purpose."""
+
+
+class NotAnApplication(LabError, TypeError):
+    """The object is not an ASGI 3 application (https://asgi.readthedocs.io/en/latest/specs/main.html)."""
+
+
+class PortInUse(LabError, OSError):
+    """The port that was asked for is taken."""
+
+
+class ReactorConflict(LabError, RuntimeError):
+    """Twisted already runs another reactor in this process."""
+
+
+class ServerStopped(LabError, RuntimeError):
+    """The live server is not running."""
+
+
+class SettingsError(LabError, ValueError):
+    """A setting the project needs is missing or unsafe."""
+
+
+class TimeLimit(LabError, TimeoutError):
+    """Nothing happened within the time limit."""
+
+
+class ValidationError(LabError, ValueError):
+    """A notebook cannot be validated as asked."""

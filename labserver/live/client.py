@@ -1,0 +1,103 @@
+"""Clients of the live server: `websockets` and `httpx`, with a limit on every wait.
+
+Room: loaded when the first client is asked for. The connection is websockets' own `ClientConnection` with its whole
+API; what is added is that a wait which would last for ever ends after `WAIT_LIMIT` seconds and says what was awaited.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
+
+import websockets.asyncio.client
+from websockets.exceptions import InvalidHandshake
+from websockets.typing import Origin
+
+from labserver.errors import ServerStopped, TimeLimit
+from labserver.trace.events import WAIT_LIMIT
+
+
+class ClientConnection(websockets.asyncio.client.ClientConnection):
+    """`websockets.asyncio.client.ClientConnection` whose `recv` does not wait for ever."""
+
+    async def recv(self, decode: bool | None = None) -> str | bytes:
+        """Receive the next message; raises TimeLimit when none came within `WAIT_LIMIT` seconds."""
+        try:
+            async with asyncio.timeout(WAIT_LIMIT):
+                return await super().recv(decode)
+        except TimeoutError:
+            raise TimeLimit(
+                f"expected a message from {self.request.path} within {WAIT_LIMIT:g} s, found none; "
+                "look at server.trace to see what the consumer received and sent"
+            ) from None
+
+
+class Connecting:
+    """What `server.connect` returns: `async with` it, or await it and close the connection yourself."""
+
+    def __init__(self, url: str, settle: Callable[[int | None], Awaitable[None]], options: dict[str, Any]):
+        self._url = url
+        self._settle = settle
+        self._options = options
+        self._connection: ClientConnection | None = None
+
+    async def _open(self) -> ClientConnection:
+        try:
+            return await websockets.asyncio.client.connect(self._url, **self._options)
+        except InvalidHandshake:
+            await self._settle(None)  # so that a trace shown next holds how the refusal ended
+            raise
+        except TimeoutError:
+            raise TimeLimit(
+                f"expected {self._url} to answer the handshake within {self._options['open_timeout']:g} s, found silence; "
+                "does the application send websocket.accept or websocket.close?"
+            ) from None
+        except ConnectionRefusedError:
+            raise stopped(self._url) from None
+
+    def __await__(self) -> Generator[Any, None, ClientConnection]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> ClientConnection:
+        self._connection = await self._open()
+        return self._connection
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        port = self._connection.local_address[1]
+        await self._connection.close()
+        await self._settle(port)
+
+
+def connect(url: str, settle: Callable, *, origin: str | None, **options: Any) -> Connecting:
+    """A `websockets` client for the live server; `options` are those of `websockets.connect`."""
+    defaults = {
+        "create_connection": ClientConnection,
+        "origin": origin and Origin(origin),
+        "open_timeout": WAIT_LIMIT,
+        "close_timeout": WAIT_LIMIT,
+        "ping_interval": None,  # a cell may block the kernel for minutes: no client in it should die of that
+        "proxy": None,  # the server is in this very process
+    }
+    return Connecting(url, settle, defaults | options)
+
+
+async def get(url: str, settle: Callable, **options: Any) -> Any:
+    """An `httpx.Response`; `options` are those of `httpx.AsyncClient.get`."""
+    import httpx
+
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=WAIT_LIMIT) as client:
+            response = await client.get(url, **options)
+    except httpx.TimeoutException:
+        raise TimeLimit(
+            f"expected an answer to GET {url} within {WAIT_LIMIT:g} s, found none; look at server.trace to see how far the "
+            "application came"
+        ) from None
+    except httpx.ConnectError:
+        raise stopped(url) from None
+    await settle(None)
+    return response
+
+
+def stopped(url: str) -> ServerStopped:
+    """The error for a client whose server does not listen."""
+    return ServerStopped(f"expected the live server at {url}, found nothing listening; run the cell with serve(…) again")

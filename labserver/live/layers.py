@@ -1,0 +1,147 @@
+"""The channel layer that the settings name, made to work from any event loop, with every hop recorded.
+
+Room: Channels and the trace. `InMemoryChannelLayer` is bound to the loop that first waits on it: a `group_send` from a
+cell would not wake a consumer of the server. Here every call is carried to the server's loop first. The layer itself
+stays what the settings say, Redis included.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from labserver.trace.events import CELL, Log
+
+from .recorder import current
+
+
+class RecordedLayer:
+    """Stands in front of a channel layer; what it does not know it hands through.
+
+    https://channels.readthedocs.io/en/stable/channel_layer_spec.html
+    """
+
+    def __init__(self, layer: Any, log: Log, hop: Callable):
+        self._layer = layer
+        self._log = log
+        self._hop = hop
+        self.memberships: dict[str, set[str]] = {}
+        self.waiting: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._layer, name)
+
+    async def new_channel(self, *args: Any, **options: Any) -> str:
+        """A channel name of one's own; remembered, so that traces name the connection it belongs to."""
+        channel = await self._hop(self._layer.new_channel(*args, **options))
+        if (owner := current.get()) != CELL:
+            self._log.name_channel(channel, owner)
+        return channel
+
+    async def send(self, channel: str, message: dict) -> None:
+        """Send to one channel."""
+        sender = current.get()
+        await self._hop(self._send(sender, channel, message))
+
+    async def _send(self, sender: int, channel: str, message: dict) -> None:
+        target = self._log.owner(channel) or channel
+        self._log.add(sender, "layer", {"type": "send", "channel": target, "message": message})
+        await self._layer.send(channel, message)
+
+    async def receive(self, channel: str) -> dict:
+        """Wait for the next message on a channel."""
+        return await self._hop(self._receive(channel))
+
+    async def _receive(self, channel: str) -> dict:
+        self.waiting.add(channel)
+        try:
+            message = await self._layer.receive(channel)
+        finally:
+            self.waiting.discard(channel)
+        self._log.add(self._log.owner(channel), "layer", {"type": "receive", "message": message})
+        return message
+
+    async def group_add(self, group: str, channel: str) -> None:
+        """Make a channel a member of a group."""
+        await self._hop(self._group("group_add", group, channel))
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        """End a channel's membership of a group."""
+        await self._hop(self._group("group_discard", group, channel))
+
+    async def _group(self, method: str, group: str, channel: str, **by: str) -> None:
+        await getattr(self._layer, method)(group, channel)
+        self._log.add(self._log.owner(channel), "layer", {"type": method, "group": group, **by})
+        groups = self.memberships.setdefault(channel, set())
+        groups.add(group) if method == "group_add" else groups.discard(group)
+        if not groups:
+            del self.memberships[channel]
+
+    async def group_send(self, group: str, message: dict) -> None:
+        """Send to every member of a group."""
+        sender = current.get()
+        await self._hop(self._group_send(sender, group, message))
+
+    async def _group_send(self, sender: int, group: str, message: dict) -> None:
+        self._log.add(sender, "layer", {"type": "group_send", "group": group, "message": message})
+        await self._layer.group_send(group, message)
+
+    async def flush(self) -> None:
+        """Forget every channel and every group."""
+        await self._hop(self._layer.flush())
+        self.memberships.clear()
+
+    async def close(self) -> None:
+        """Close what the layer holds open."""
+        await self._hop(self._layer.close())
+
+    async def forget(self, connection: int | None = None) -> None:
+        """Take the channels of a connection (of all of them, if None) out of their groups. On the server's loop.
+
+        A consumer that crashed never gets to do it: its `disconnect()` does not run.
+        """
+        for channel, groups in list(self.memberships.items()):
+            if connection is None or self._log.owner(channel) == connection:
+                for group in list(groups):
+                    await self._group("group_discard", group, channel, by="labserver")
+
+
+class Layers:
+    """Puts a `RecordedLayer` in front of every layer that Channels' manager makes, and takes them away again."""
+
+    def __init__(self, log: Log, hop: Callable):
+        self._log = log
+        self._hop = hop
+        self._manager: Any = None
+        self._make: Callable | None = None
+
+    def install(self, manager: Any) -> None:
+        """Wrap the layers there are and those to come; a second call does nothing."""
+        if self._manager is not None:
+            return
+        self._manager, self._make = manager, manager.make_backend
+        manager.make_backend = lambda name: RecordedLayer(self._make(name), self._log, self._hop)
+        for name, layer in list(manager.backends.items()):
+            manager.backends[name] = RecordedLayer(layer, self._log, self._hop)
+
+    def each(self) -> list[RecordedLayer]:
+        """The layers in use."""
+        backends = self._manager.backends.values() if self._manager is not None else ()
+        return [layer for layer in backends if isinstance(layer, RecordedLayer)]
+
+    async def forget(self, connection: int | None = None) -> None:
+        """Take a connection's channels out of every group (every connection's, if None)."""
+        for layer in self.each():
+            await layer.forget(connection)
+
+    def groups(self, connection: int) -> tuple[str, ...]:
+        """The groups that a connection is a member of, in alphabetical order."""
+        found = set()
+        for layer in self.each():
+            for channel, groups in list(layer.memberships.items()):
+                if self._log.owner(channel) == connection:
+                    found |= groups
+        return tuple(sorted(found))
+
+    def idle(self, connection: int) -> bool:
+        """Whether every channel of a connection is being waited on: nothing is on its way into its consumer."""
+        owned = self._log.channels_of(connection)
+        return all(any(channel in layer.waiting for layer in self.each()) for channel in owned)

@@ -1,0 +1,188 @@
+"""The ASGI callable that stands in front of every application: it records, and it speaks up when one crashes.
+
+Room: plain asyncio and the trace; no Twisted, no Django, no sockets. It changes nothing on the wire, but for two things
+that daphne would answer with a bare HTTP 500: a path that no route matches is refused (403 for a WebSocket, 404 for
+HTTP), and both tell the learner why.
+"""
+
+import inspect
+import linecache
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labserver.trace.events import CELL, Log
+
+current: ContextVar[int] = ContextVar("labserver_connection", default=CELL)
+"""The connection that the running code serves."""
+
+_LIBRARIES = tuple({str(Path(inspect.__file__).parent), sys.prefix, sys.base_prefix, str(Path(__file__).parents[1])})
+
+
+@dataclass(eq=False)
+class Connection:
+    """A connection that is being served, as the server sees it."""
+
+    number: int
+    scope: dict
+    version: int
+    state: str = "connecting"
+    waiting: bool = False
+    running: Any = field(default=None, repr=False)
+
+
+class Recorder:
+    """Runs the current application for each connection, and records what passes."""
+
+    def __init__(self, log: Log, crashed: Callable[[int], Awaitable[None]]):
+        self.log = log
+        self.application: Callable | None = None
+        self.version = 0
+        self.live: dict[int, Connection] = {}
+        self._crashed = crashed
+
+    def swap(self, application: Callable) -> None:
+        """New connections get this application; open ones keep theirs."""
+        self.application = application
+        self.version += 1
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        application, add, number = self.application, self.log.add, self.log.open(scope)
+        connection = self.live[number] = Connection(number, scope, self.version)
+        current.set(number)
+
+        async def recorded_receive() -> dict:
+            connection.waiting = True
+            message = await receive()
+            connection.waiting = False
+            add(number, "receive", message)
+            if message["type"] in ("websocket.disconnect", "http.disconnect"):
+                connection.state = "closed"
+            return message
+
+        async def recorded_send(message: dict) -> None:
+            add(number, "send", message)
+            kind = message.get("type")
+            if kind != "websocket.send":
+                connection.state = _next_state(connection.state, message)
+            await send(message)
+
+        try:
+            connection.running = coroutine = application(scope, recorded_receive, recorded_send)
+            if not inspect.isawaitable(coroutine):
+                raise TypeError(
+                    f"expected the application to be `async def application(scope, receive, send)`, found a function "
+                    f"that returned {type(coroutine).__name__}; write `async def`"
+                )
+            await coroutine
+        except Exception as error:
+            if _is_routing(error):
+                await self._refuse(connection, error, recorded_send)
+            else:
+                await self._report(connection, error)
+                raise
+        else:
+            self._left_open(connection)
+        finally:
+            del self.live[number]
+
+    async def _report(self, connection: Connection, error: Exception) -> None:
+        """Say at once, in the cell that is running, what daphne would log within two seconds; and tidy up."""
+        lines = own_lines(error)
+        self.log.add(
+            connection.number,
+            "error",
+            {"type": type(error).__name__, "text": str(error), "where": lines[-1].partition("\n")[0].strip() if lines else ""},
+        )
+        if connection.scope["type"] == "websocket":
+            effect = {"connecting": "the handshake gets HTTP 500", "open": "the client gets close code 1011"}.get(
+                connection.state, "the connection was closed already"
+            )
+            effect += ", and disconnect() does not run"
+        else:
+            effect = "the client gets HTTP 500" if connection.state == "connecting" else "the response is cut off"
+        what = "".join(traceback.format_exception_only(error)).rstrip()
+        _say(f"{connection.scope['path']} crashed: {effect}", *lines, what)
+        await self._crashed(connection.number)
+
+    async def _refuse(self, connection: Connection, error: Exception, send: Callable) -> None:
+        """Answer a path that nothing matches: 403 before the handshake, 404 for a request."""
+        path, kind = connection.scope["path"], connection.scope["type"]
+        self.log.add(connection.number, "error", {"type": "NoRoute", "text": f"no route for {path}"})
+        known = routes(self.application, kind)
+        status = "403" if kind == "websocket" else "404"
+        _say(
+            f"no route for {path}: {error}",
+            f"  the client gets HTTP {status}; "
+            + (f"the routes are: {', '.join(known)}" if known else f"the application has no routes for {kind}"),
+        )
+        if kind == "websocket":
+            await send({"type": "websocket.close"})
+        else:
+            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"Not Found"})
+
+    def _left_open(self, connection: Connection) -> None:
+        """An application that returns leaves its client hanging: daphne sends nothing and waits."""
+        if connection.scope["type"] == "websocket" and connection.state in ("connecting", "open"):
+            text = {
+                "connecting": "the application returned without accept or close: the client waits until its time limit",
+                "open": "the application returned while the socket was open: nothing will be received or sent on it",
+            }[connection.state]
+            self.log.add(connection.number, "error", {"type": "Returned", "text": text})
+            _say(f"{connection.scope['path']}: {text}")
+
+
+def _next_state(state: str, message: dict) -> str:
+    """The state after a sent message; a socket closes for good when its client's answer comes."""
+    match message.get("type"):
+        case "websocket.accept" if state == "connecting":
+            return "open"
+        case "websocket.close" if state == "connecting":
+            return "refused"
+        case "websocket.close":
+            return "closing"
+        case "http.response.start":
+            return "open"
+        case "http.response.body" if not message.get("more_body"):
+            return "closed"
+    return state
+
+
+def _say(*lines: str) -> None:
+    print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
+def own_lines(error: BaseException) -> list[str]:
+    """The learner's own lines of a traceback: no library, no temporary path, no cell number; the same on every run."""
+    found = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        cell = "ipykernel" in frame.filename or frame.filename.startswith("<")
+        if not cell and frame.filename.startswith(_LIBRARIES) and "labserver" + "/project" not in Path(frame.filename).as_posix():
+            continue
+        where = "cell" if cell else Path(frame.filename).name
+        source = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
+        found.append(f"  {where}, line {frame.lineno}, in {frame.name}\n    {source}".rstrip())
+    return found
+
+
+def _is_routing(error: Exception) -> bool:
+    """Whether Channels' own routing raised this: its ValueError has no class of its own to tell it by."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return isinstance(error, ValueError) and frames[-1][0].f_globals.get("__name__") == "channels.routing"
+
+
+def routes(application: Any, kind: str) -> list[str]:
+    """The patterns that an application built from Channels' routers knows for `websocket` or `http`."""
+    for _ in range(20):  # each middleware keeps the next application in one of these
+        if patterns := getattr(application, "routes", None):
+            return [str(each.pattern) for each in patterns]
+        mapping = getattr(application, "application_mapping", None)
+        application = mapping.get(kind) if mapping else getattr(application, "inner", getattr(application, "application", None))
+        if application is None:
+            break
+    return []

@@ -1,0 +1,349 @@
+"""`serve`: any ASGI application on a live server inside this process, from one synchronous call.
+
+Room: what the public `LiveServer` promises; how it listens is `reactor`, what it sees is `recorder` and `layers`, who
+calls it is `client`. There is one server a process, because there is one Twisted reactor a process.
+"""
+
+import asyncio
+import importlib
+import inspect
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from labserver.errors import NotAnApplication, ServerStopped
+from labserver.trace.events import Log, Trace
+
+from .layers import Layers
+from .recorder import Connection as LiveConnection
+from .recorder import Recorder
+
+SETTLE_LIMIT = 2.0
+"""Seconds that a recording waits, when it ends, for handlers that are still at work."""
+
+HEARTBEAT = 0.2
+"""Seconds between two wake-ups of the kernel's loop, without which an interrupt waits for the next event."""
+
+_OWN = object()
+_server: "LiveServer | None" = None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A live connection: its name in `server.trace`, where it went, who it is, what it belongs to, which code it runs.
+
+    version: 1 for the first application that was served, 2 after one swap, …
+    """
+
+    id: str
+    path: str
+    user: str | None
+    groups: tuple[str, ...]
+    state: str
+    version: int
+
+
+class LiveServer:
+    """Daphne on 127.0.0.1, in a thread of this process, with everything recorded. Made by `serve`."""
+
+    def __init__(self, application: Callable):
+        self._log = Log()
+        self._recorder = Recorder(self._log, self._forget)
+        self._recorder.swap(application)
+        self._layers: Layers | None = None
+        self._daphne: Any = None
+        self._port = 0
+        self._heart: tuple[asyncio.AbstractEventLoop, asyncio.Task] | None = None
+        self.trace = Trace(self._log, live=lambda: set(self._recorder.live))
+
+    def __repr__(self) -> str:
+        return f"<LiveServer {'at ' + self.url if self._daphne else 'stopped'}>"
+
+    # --- the life of the server ------------------------------------------------------------------------------------
+
+    def _start(self, port: int) -> None:
+        from channels.layers import channel_layers
+
+        from . import reactor
+
+        self._reactor = reactor
+        reactor.start()
+        if self._layers is None:
+            self._layers = Layers(self._log, reactor.hop)
+            self._layers.install(channel_layers)
+        listening = reactor.Daphne(self._recorder)
+        self._port = reactor.call(_listen(listening, port))
+        self._daphne = listening
+        self._beat()
+
+    def stop(self) -> None:
+        """Close every connection with 1001, leave every group, and free the port; a second call does nothing."""
+        if self._daphne is None:
+            return
+        listening, self._daphne = self._daphne, None
+        self._reactor.call(self._close(listening))
+        if self._heart is not None:
+            loop, task = self._heart
+            self._heart = None
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(task.cancel)
+
+    async def _close(self, listening: Any) -> None:
+        await listening.close()
+        await self._layers.forget()
+
+    async def _forget(self, connection: int) -> None:
+        await self._layers.forget(connection)
+
+    def _beat(self) -> None:
+        """Keep the kernel's loop ticking: on an idle one, an interrupt of an awaiting cell waits until something happens."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # a script or a plain console: its interrupts work
+        if self._heart is None or self._heart[1].done():
+            self._heart = loop, loop.create_task(_heartbeat(), name="labserver heartbeat")
+
+    # --- what it serves ----------------------------------------------------------------------------------------------
+
+    @property
+    def application(self) -> Callable:
+        """The application that new connections get; assign another one to swap it, open connections keep theirs."""
+        return self._recorder.application
+
+    @application.setter
+    def application(self, application: Any) -> None:
+        self._recorder.swap(checked(application))
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:PORT`; raises ServerStopped."""
+        return f"http://127.0.0.1:{self._running()}"
+
+    @property
+    def ws_url(self) -> str:
+        """`ws://127.0.0.1:PORT`; raises ServerStopped."""
+        return f"ws://127.0.0.1:{self._running()}"
+
+    def _running(self) -> int:
+        if self._daphne is None:
+            raise ServerStopped("expected a running server, found it stopped; run the cell with serve(…) again")
+        return self._port
+
+    # --- its clients -------------------------------------------------------------------------------------------------
+
+    def connect(self, path: str, *, origin: Any = _OWN, **options: Any) -> Any:
+        """Connect with `websockets`: `async with server.connect("/ws/echo/") as ws`.
+
+        origin: the Origin header; the server's own by default, None for none.
+        options: those of `websockets.asyncio.client.connect`.
+        Raises ServerStopped, TimeLimit, and websockets' own `InvalidStatus` for a refused handshake.
+        """
+        url = self.ws_url + _absolute(path)
+        from . import client
+
+        return client.connect(url, self._settled, origin=self.url if origin is _OWN else origin, **options)
+
+    async def get(self, path: str, **options: Any) -> Any:
+        """An `httpx.Response` for GET path; options are those of `httpx.AsyncClient.get`. Raises ServerStopped, TimeLimit."""
+        url = self.url + _absolute(path)
+        from . import client
+
+        return await client.get(url, self._settled, **options)
+
+    def page(self, path: str = "/", height: int = 400) -> Any:
+        """The page in the notebook, by an address that the learner's browser can reach; height in pixels."""
+        from .page import page
+
+        return page(self.url, _absolute(path), height)
+
+    # --- what it saw -------------------------------------------------------------------------------------------------
+
+    def record(self) -> "Recording":
+        """`with server.record() as trace:` holds only what happens inside."""
+        return Recording(self)
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The live connections, in order of arrival."""
+        names = self.trace.names
+        live = sorted(list(self._recorder.live.items()))
+        return tuple(
+            Connection(names[n], c.scope["path"], _user(c.running), self._layers.groups(n), c.state, c.version)
+            for n, c in live
+            if n in names
+        )
+
+    async def _settled(self, port: int | None = None) -> None:
+        """Wait until nothing is on its way: on whichever loop the caller runs. `port` is a client's that has just left."""
+        if self._daphne is not None:
+            await self._reactor.hop(self._settle(port))
+
+    async def _settle(self, port: int | None = None) -> None:
+        end = time.monotonic() + SETTLE_LIMIT
+        quiet, total = 0, -1
+        while quiet < 3 and time.monotonic() < end:
+            live = list(self._recorder.live.values())
+            done = all(self._at_rest(c) and (port is None or c.scope["client"][1] != port) for c in live)
+            quiet = quiet + 1 if done and total == self._log.total else 0
+            total = self._log.total
+            await asyncio.sleep(0.001)
+
+    def _at_rest(self, connection: LiveConnection) -> bool:
+        """Whether an open connection's application waits for its client, and for its channel if it has one."""
+        return connection.state == "open" and connection.waiting and self._layers.idle(connection.number)
+
+
+class Recording:
+    """A context manager, plain or async, for what happens inside it; made by `server.record()`."""
+
+    def __init__(self, server: LiveServer):
+        self._server = server
+
+    def __enter__(self) -> Trace:
+        self._trace = Trace(self._server._log)
+        return self._trace
+
+    def __exit__(self, *exc_info: Any) -> None:
+        if self._server._daphne is not None:
+            self._server._reactor.call(self._server._settle(), timeout=SETTLE_LIMIT * 2)
+        self._trace.close()
+
+    async def __aenter__(self) -> Trace:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        await self._server._settled()
+        self._trace.close()
+
+
+def serve(application: Any, *, port: int = 0) -> LiveServer:
+    """Serve an ASGI 3 application from this process, and return the server; a later call swaps the application.
+
+    application: a callable `async def application(scope, receive, send)`, or a dotted `"package.module:name"`.
+    port: 0 for any free one. A server that already runs stays where it is unless another port is asked for.
+    Raises NotAnApplication, PortInUse, ReactorConflict.
+    The first call configures Django with `labserver.project.settings`, unless it is configured already.
+    """
+    global _server
+    from . import reactor  # noqa: F401 - before Django's apps: one of them is daphne, and would bring its own reactor
+
+    configure_django()
+    application = checked(application)
+    if _server is None:
+        server = LiveServer(application)
+        server._start(port)
+        _server = server
+        return server
+    if _server._daphne is None:
+        _restart(_server, port)
+    elif port not in (0, _server._port):
+        _server.stop()
+        _server._start(port)
+    _server._beat()
+    _server.application = application
+    return _server
+
+
+def _restart(server: LiveServer, port: int) -> None:
+    """Start again, at the old port if no other is asked for and it is still free: open pages find their server."""
+    from labserver.errors import PortInUse
+
+    try:
+        server._start(port or server._port)
+    except PortInUse:
+        if port:
+            raise
+        server._start(0)
+
+
+def configure_django() -> None:
+    """Set Django up with the lab's project, unless the user has brought settings; with a secret and a database of its own."""
+    import django
+    from django.apps import apps
+    from django.conf import settings
+
+    if not settings.configured and "DJANGO_SETTINGS_MODULE" not in os.environ:
+        os.environ["DJANGO_SETTINGS_MODULE"] = "labserver.project.settings"
+        os.environ.setdefault("LABSERVER_SECRET_KEY", secrets.token_urlsafe(48))
+        if "LABSERVER_DATABASE" not in os.environ:
+            # A file: with sync and async callers in several threads, an in-memory SQLite is several databases.
+            folder = tempfile.TemporaryDirectory(prefix="labserver-")
+            configure_django.folder = folder  # removed with the process
+            os.environ["LABSERVER_DATABASE"] = os.path.join(folder.name, "db.sqlite3")
+    if not apps.ready:
+        django.setup()
+
+
+def checked(application: Any) -> Callable:
+    """The application, imported if it is a dotted name; raises NotAnApplication with what is wrong with it."""
+    if isinstance(application, str):
+        application = _imported(application)
+    factory = getattr(application, "as_asgi", None)
+    if factory is not None:
+        name = application.__name__ if inspect.isclass(application) else type(application).__name__
+        what = "the class" if inspect.isclass(application) else "an instance of"
+        raise NotAnApplication(f"expected an ASGI application, found {what} {name}; pass {name}.as_asgi()")
+    if not callable(application):
+        raise NotAnApplication(
+            f"expected a callable async def application(scope, receive, send), found {type(application).__name__} "
+            f"{application!r:.60}; pass an ASGI application, or its dotted name as 'package.module:name'"
+        )
+    try:
+        inspect.signature(application).bind(None, None, None)
+    except TypeError:
+        raise NotAnApplication(
+            f"expected a callable that takes (scope, receive, send), found {_name(application)}"
+            f"{inspect.signature(application)}; is it a WSGI or ASGI 2 application, or an uncalled factory?"
+        ) from None
+    except ValueError:
+        pass  # a callable written in C shows no signature
+    return application
+
+
+def _imported(dotted: str) -> Any:
+    module, separator, name = dotted.partition(":")
+    if not separator or not name:
+        raise NotAnApplication(f"expected 'package.module:name', found {dotted!r}; write for example 'mysite.asgi:application'")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise NotAnApplication(
+            f"expected to import {module!r}, found no module named {error.name!r}; is its folder on sys.path?"
+        ) from error
+    try:
+        return getattr(found, name)
+    except AttributeError:
+        raise NotAnApplication(f"expected {module!r} to define {name!r}, found no such name; check its spelling") from None
+
+
+def _name(application: Any) -> str:
+    return getattr(application, "__name__", type(application).__name__)
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else "/" + path
+
+
+async def _listen(listening: Any, port: int) -> int:
+    return listening.listen("127.0.0.1", port)
+
+
+async def _heartbeat() -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT)
+
+
+def _user(running: Any) -> str | None:
+    """Who the consumer serves: middleware copies the scope, so the innermost one is found by looking down the awaits."""
+    user = None
+    while running is not None and (frame := getattr(running, "cr_frame", None)) is not None:
+        scope = frame.f_locals.get("scope")
+        if isinstance(scope, dict) and "user" in scope:
+            user = str(scope["user"])
+        running = running.cr_await
+    return user

@@ -1,0 +1,64 @@
+"""Settings of the reference project. What differs between machines comes from the environment.
+
+LABSERVER_SECRET_KEY     32 bytes or more (required; a kernel makes a fresh one)
+LABSERVER_DATABASE       path of the SQLite file (default: db.sqlite3 in the current folder)
+LABSERVER_REDIS_URL      turns the channel layer and the cache to Redis, for example redis://127.0.0.1:6379/0
+LABSERVER_ALLOWED_HOSTS  host names beside this machine's own, separated by commas
+"""
+
+import os
+
+from django.core.exceptions import ImproperlyConfigured
+
+SECRET_KEY = os.environ.get("LABSERVER_SECRET_KEY", "")
+if len(SECRET_KEY.encode()) < 32:
+    raise ImproperlyConfigured(
+        f"expected LABSERVER_SECRET_KEY to hold 32 bytes or more, found {len(SECRET_KEY.encode())}; set it, for example "
+        'with: export LABSERVER_SECRET_KEY=$(python -c "import secrets; print(secrets.token_urlsafe(48))")'
+    )
+
+DEBUG = False
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+ALLOWED_HOSTS += [host for host in os.environ.get("LABSERVER_ALLOWED_HOSTS", "").split(",") if host]
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "labserver.project.console",
+    "labserver.project.echo",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "labserver.project.urls"
+ASGI_APPLICATION = "labserver.project.asgi.application"
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+STATIC_URL = "static/"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("LABSERVER_DATABASE", "db.sqlite3"),
+    }
+}
+
+if redis_url := os.environ.get("LABSERVER_REDIS_URL"):
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [redis_url]},
+        }
+    }
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis_url}}
+else:
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}

@@ -1,0 +1,111 @@
+"""A trace as plain text, one event a line; `svg` draws the same rows as a picture.
+
+Room: pure values, called by `events.Trace`. No time, port, address or random name gets in: the same events give the
+same bytes on every run.
+
+      client   consumer
+    ws-1  │──────→│  websocket.connect     GET /ws/echo/ Upgrade: websocket
+    ws-1  │←──────│  websocket.accept      101 Switching Protocols
+
+An arrow runs from lane to lane. `═` is a close, `- -` a refusal or a crash, `✗` the place where something ended or
+did not get through.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import payload
+from .protocol import Mark
+from .rows import CELL, CLIENT, CONSUMER, LAYER, SERVER, Row, sheet
+from .svg import svg
+
+__all__ = ["HEAD", "TAIL", "WIDTH", "svg", "text"]
+
+WIDTH = 100
+"""Terminal columns of a line."""
+
+HEAD, TAIL = 200, 200
+"""Events shown from the beginning and from the end of a trace that has more than both together."""
+
+NOTHING = "nothing happened yet: connect a client, or look again when one has connected"
+
+_TITLES = {CLIENT: "client", CONSUMER: "consumer", LAYER: "layer", CELL: "cell"}
+_GAP = 9  # columns from one lifeline to the next
+_LABEL = 7
+_TYPE = 21  # len("websocket.disconnect") + 1
+_SIGNS = {Mark.REFUSED: "✗ refused", Mark.CRASH: "✗ crash", Mark.BROKEN: "✗ broken rule"}
+_PLAIN_WIRES = ("text frame", "binary frame", "body")
+
+
+def text(events: Sequence[Any], scopes: Mapping[str, Mapping[str, Any]], omitted: int = 0) -> str:
+    """The events in display order, one a line of at most `WIDTH` columns, notes on lines of their own.
+
+    scopes: of each connection, by its name; may miss some. omitted: how many events before these are gone.
+    """
+    lines = [f"… {omitted:,} earlier events left out"] if omitted else []
+    if not events:
+        return "\n".join([*lines, NOTHING])
+    page = sheet(events, scopes, HEAD, TAIL)
+    lanes = [lane for lane in page.lanes if lane != SERVER]
+    lines.append(_header(lanes))
+    for row in page.head:
+        lines += _lines(row, lanes)
+    if page.omitted:
+        lines.append(f"… {page.omitted:,} events left out")
+    for row in page.tail:
+        lines += _lines(row, lanes)
+    return "\n".join(lines)
+
+
+def _column(lanes: list[str], lane: str) -> int:
+    return lanes.index(lane) * _GAP
+
+
+def _header(lanes: list[str]) -> str:
+    line = " " * _LABEL
+    for lane in lanes:
+        title = _TITLES[lane]
+        start = _LABEL + _column(lanes, lane) - (len(title) - 1) // 2
+        line = line[:start].ljust(start) + title
+    return line
+
+
+def _lines(row: Row, lanes: list[str]) -> list[str]:
+    margin = f"{row.connection:<{_LABEL}}{_arrow(row, lanes)}  "
+    line = f"{margin}{payload.shorten(row.type, _TYPE - 1):<{_TYPE}}"
+    room = WIDTH - len(line)
+    said = _said(row)
+    if said and row.payload:
+        said = f"{payload.shorten(row.payload, max(8, room - payload.columns(said) - 2))}  {said}"
+    line += payload.shorten(said or row.payload, room)
+    notes = payload.wrap(row.note, WIDTH - len(margin) - 2, 3) if row.note else []
+    return [line.rstrip(), *(f"{'':{len(margin)}}{'  ' if i else '└ '}{note}" for i, note in enumerate(notes))]
+
+
+def _said(row: Row) -> str:
+    """The sign of a mark, and what passes on the wire where that is more than the message itself."""
+    wire = row.wire
+    if wire in _PLAIN_WIRES or (wire.startswith("close frame ") and f"code={wire[12:]}" in row.payload.split(" ")):
+        wire = ""
+    return ": ".join(part for part in (_SIGNS.get(row.mark, ""), wire) if part)
+
+
+def _arrow(row: Row, lanes: list[str]) -> str:
+    """The lifelines, with the arrow of this row between two of them."""
+    cells = list("│".ljust(_GAP) * (len(lanes) - 1) + "│")
+    start, end = _column(lanes, row.source), _column(lanes, row.target)
+    if start == end:
+        end = 0 if row.wire else start
+    line = {Mark.CLOSE: "═", Mark.REFUSED: "- ", Mark.CRASH: "- "}.get(row.mark, "─")
+    step = 1 if end > start else -1
+    for place in range(start + step, end, step) if start != end else ():
+        cells[place] = line[place % len(line)]
+    if start != end:
+        cells[end - step] = "→" if step > 0 else "←"
+    if row.mark is Mark.CRASH or row.source == row.target:
+        cells[start] = "✗"
+    elif row.mark is Mark.REFUSED:
+        cells[end - step] = "✗"
+    elif row.mark is Mark.BROKEN or (not row.wire and CLIENT in (row.source, row.target)):
+        cells[end - step] = "✗"  # it does not get through
+    return "".join(cells)

@@ -1,0 +1,98 @@
+"""The rows of a picture: which events are drawn, between which lanes, with which words.
+
+Room: pure values; between the state machine (`protocol`) and the two ways of drawing it (`diagram`, `svg`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import payload, protocol
+from .protocol import Mark
+
+CLIENT, SERVER, CONSUMER, LAYER, CELL = "client", "server", "consumer", "channel layer", "cell"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One event, as it is drawn.
+
+    connection, type: as in the event.
+    source, target: the lanes that its arrow joins; equal for an error, which stays where it is raised.
+    payload: what the event carries, on one line, unshortened.
+    wire: what passes between client and server because of it, unshortened; empty if nothing does.
+    inward: whether the wire's part comes from the client.
+    mark, note: as in `protocol.Reading`.
+    """
+
+    connection: str
+    type: str
+    source: str
+    target: str
+    payload: str
+    wire: str
+    inward: bool
+    mark: Mark
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What fits into one picture: the first rows, how many are left out after them, and the last rows."""
+
+    head: tuple[Row, ...]
+    omitted: int
+    tail: tuple[Row, ...]
+    connections: int
+    total: int
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows that are drawn."""
+        return self.head + self.tail
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes that the rows touch, from left to right; client, server and consumer are always there."""
+        touched = {lane for row in self.rows for lane in (row.source, row.target)}
+        return (CLIENT, SERVER, CONSUMER, *(lane for lane in (LAYER, CELL) if lane in touched))
+
+
+def sheet(events: Sequence[Any], scopes: Mapping[str, Mapping[str, Any]], head: int, tail: int) -> Sheet:
+    """The rows of these events: all of them, or the first `head` and the last `tail` if there are more.
+
+    Every event is read, since the state of a connection follows from all of them; only what is drawn is described.
+    """
+    readings = protocol.readings(events, scopes)
+    whole = len(events) <= head + tail
+    first, last = (len(events), len(events)) if whole else (head, len(events) - tail)
+    drawn = [_row(events[i], readings[i]) for i in (*range(first), *range(last, len(events)))]
+    connections = len({event.connection for event in events} - {"cell"})
+    return Sheet(tuple(drawn[:first]), last - first, tuple(drawn[first:]), connections, len(events))
+
+
+def _row(event: Any, reading: protocol.Reading) -> Row:
+    source, target = _lanes(event)
+    carried = payload.describe(event.direction, event.message)
+    if event.type in ("websocket.close", "websocket.disconnect") and event.message.get("code") in protocol.CLOSE_CODES:
+        carried += f" ({protocol.close_name(event.message['code'])})"
+    return Row(
+        event.connection,
+        payload.visible(event.type),
+        source,
+        target,
+        carried,
+        payload.stable(payload.visible(reading.wire)),
+        event.direction == "receive",
+        reading.mark,
+        payload.stable(payload.visible(reading.note)),
+    )
+
+
+def _lanes(event: Any) -> tuple[str, str]:
+    here = CELL if event.connection == "cell" else CONSUMER
+    if event.direction == "error":
+        return here, here
+    if event.direction == "layer":
+        return (LAYER, here) if event.type == "receive" else (here, LAYER)
+    return (CLIENT, here) if event.direction == "receive" else (here, CLIENT)

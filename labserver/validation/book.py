@@ -1,0 +1,266 @@
+"""Notebooks as values: files found and read, cells named and marked, outputs in the form in which they are compared.
+
+Room: nbformat and the file system; starts no kernel. Lint, comparison, run-twice and refresh all stand on these
+functions, so "the same output" means one thing everywhere.
+"""
+
+import difflib
+import glob
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from labserver.errors import ValidationError
+
+DIFF_LINES = 40
+"""How many lines of a difference are shown; the rest is counted."""
+
+LINE_WIDTH = 120
+"""Longer lines (an SVG is often one line) are cut into pieces of this width, so that the difference is in sight."""
+
+_LOOPBACK = re.compile(r"\b(127\.0\.0\.1|localhost):\d{1,5}\b")
+_PROXY = re.compile(r"/proxy/\d{1,5}(?=/)")
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_COMMENT = re.compile(r"^\s*#+\s*NBVAL_(SKIP|IGNORE_OUTPUT|RAISES_EXCEPTION)\s*(?::\s*(.*?)\s*)?$", re.MULTILINE)
+_TAGS = {
+    "nbval-skip": "SKIP",
+    "nbval-ignore-output": "IGNORE_OUTPUT",
+    "nbval-raises-exception": "RAISES_EXCEPTION",
+    "raises-exception": "RAISES_EXCEPTION",
+}
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One reason why a notebook fails.
+
+    where: the cell, as `labels` names it, or an empty string for the notebook as a whole.
+    text: the first line says what was expected and found; further lines are evidence.
+    """
+
+    where: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one phase found in one notebook. Notes are told and do not fail."""
+
+    notebook: Path
+    phase: str
+    seconds: float
+    problems: Sequence[Problem] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a cell asks of its validators, by nbval's tags or comments (https://nbval.readthedocs.io)."""
+
+    skip: bool = False
+    ignore: bool = False
+    raises: bool = False
+    reason: str = ""
+
+
+def find(patterns: Iterable[str]) -> list[Path]:
+    """The notebooks that paths, folders and globs name, each once, in order.
+
+    Hidden folders inside a folder (`.ipynb_checkpoints`, `.venv`) are passed over.
+    Raises ValidationError for a pattern without a notebook.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            inside = [book.relative_to(path) for book in path.rglob("*.ipynb")]
+            books = [path / book for book in inside if not any(part.startswith(".") for part in book.parts)]
+        else:
+            books = [path] if path.exists() else [Path(name) for name in glob.glob(pattern, recursive=True)]
+            books = [book for book in books if book.suffix == ".ipynb"]
+        if not books:
+            raise ValidationError(
+                f"expected a notebook (*.ipynb), a folder of notebooks or a glob, but found none at {pattern!r}; "
+                f"check the spelling, paths are taken from {os.curdir!r}, the folder you are in"
+            )
+        found |= dict.fromkeys(sorted(books))
+    return list(found)
+
+
+def read(path: Path) -> NotebookNode:
+    """The notebook in a file, as it stands: nothing is repaired or upgraded.
+
+    Raises ValidationError if the file is not JSON, or not a notebook of format 4
+    (https://nbformat.readthedocs.io/en/latest/format_description.html).
+    """
+    expected = f"expected a notebook in JSON (nbformat 4) in {shown(path)}"
+    repair = "restore the file from version control, or save it again from JupyterLab"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValidationError(f"{expected}, but found {type(error).__name__}: {error}; {repair}") from error
+    if not isinstance(content, dict) or content.get("nbformat") != 4 or not isinstance(content.get("cells"), list):
+        raise ValidationError(f"{expected}, but found other data; {repair}")
+    try:
+        return nbformat.v4.to_notebook_json(json.dumps(content))
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ValidationError(f"{expected}, but a cell in it is incomplete ({error!r}); {repair}") from error
+
+
+def shown(path: Path) -> str:
+    """A path as people write it: from the current folder if the file is inside it."""
+    try:
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def is_run(cell: NotebookNode) -> bool:
+    """Whether the cell is code that a kernel would run and count."""
+    return cell.cell_type == "code" and bool(cell.source.strip())
+
+
+def labels(cells: Sequence[NotebookNode]) -> list[str]:
+    """A name for each cell. Code cells bear the number that JupyterLab shows as [7]; empty ones have none."""
+    names, code, text = [], 0, 0
+    for cell in cells:
+        if is_run(cell):
+            code += 1
+            name = f"cell {code}"
+        elif cell.cell_type == "code":
+            name = f"empty cell after cell {code}"
+        else:
+            text += 1
+            name = f"{cell.cell_type} cell {text}"
+        names.append(f"{name} (id {cell.get('id', 'missing')})")
+    return names
+
+
+def marks(cell: NotebookNode) -> Marks:
+    """The marks of a code cell: tags in its metadata, or comments on lines of their own.
+
+    The reason for a skip or an ignored output stands in the cell's metadata as `reason`, or after the comment:
+    `# NBVAL_IGNORE_OUTPUT: the clock`.
+    """
+    comments = _COMMENT.findall(cell.source)
+    names = {name for name, _ in comments} | {_TAGS.get(tag) for tag in cell.metadata.get("tags", ())}
+    reasons = [str(cell.metadata.get("reason", "")), *(reason for _, reason in comments)]
+    return Marks(
+        skip="SKIP" in names,
+        ignore="IGNORE_OUTPUT" in names,
+        raises="RAISES_EXCEPTION" in names,
+        reason=next((reason for reason in reasons if reason.strip()), ""),
+    )
+
+
+def plain(text: str) -> str:
+    """Text without terminal colours."""
+    return _ANSI.sub("", text)
+
+
+def sanitize(value: Any) -> Any:
+    """The value with each loopback port written as PORT: the one thing that a live server changes on every run."""
+    if isinstance(value, str):
+        return _PROXY.sub("/proxy/PORT", _LOOPBACK.sub(r"\1:PORT", value))
+    if isinstance(value, dict):
+        return {key: sanitize(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [sanitize(item) for item in value]
+    return value
+
+
+def is_binary(mime: str) -> bool:
+    """Whether the type is a picture in base64, whose bytes depend on the library that drew it."""
+    return mime == "application/pdf" or (mime.startswith("image/") and mime != "image/svg+xml")
+
+
+@dataclass(slots=True)
+class _Streams:
+    """Prints between two other outputs, gathered by stream."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def flush(self, into: list[NotebookNode]) -> None:
+        # stdout first: the kernel sends the two streams independently, so their order is chance
+        for name in sorted(self.texts, reverse=True):
+            into.append(nbformat.v4.new_output("stream", name=name, text=_returned(self.texts[name])))
+        self.texts.clear()
+
+
+def _returned(text: str) -> str:
+    """The text as a terminal leaves it: what stands before a carriage return is written over."""
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+
+
+def merge_streams(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
+    """The outputs with prints joined: how a kernel cuts a stream into messages is chance.
+
+    Between two other outputs there is at most one output for stdout and then one for stderr; the order of prints and
+    displays stays, because the kernel flushes its streams before it displays.
+    """
+    merged: list[NotebookNode] = []
+    streams = _Streams()
+    for output in outputs:
+        if output.output_type == "stream":
+            streams.texts[output.name] = streams.texts.get(output.name, "") + output.text
+        else:
+            streams.flush(merged)
+            merged.append(output)
+    streams.flush(merged)
+    return merged
+
+
+def canonical(outputs: Iterable[NotebookNode]) -> list[dict[str, Any]]:
+    """The outputs as they are compared.
+
+    Streams are joined, loopback ports are PORT, an error is its name and text, a picture in base64 and a widget
+    only have to exist. Execution counts, metadata and tracebacks do not count.
+    """
+    return [_canonical(output) for output in merge_streams(outputs)]
+
+
+def _canonical(output: NotebookNode) -> dict[str, Any]:
+    if output.output_type == "stream":
+        return {output.name: sanitize(output.text)}
+    if output.output_type == "error":
+        return {"error": sanitize(f"{output.ename}: {output.evalue}")}
+    form: dict[str, Any] = {output.output_type: ""}
+    for mime, value in sorted(output.data.items()):
+        if is_binary(mime) or mime == _WIDGET:
+            value = "present" if value else "empty"
+        form[mime] = sanitize(value)
+    return form
+
+
+def difference(expected: Iterable[NotebookNode], found: Iterable[NotebookNode], names: Sequence[str]) -> str:
+    """A short unified diff of two lists of outputs, or an empty string if they are the same.
+
+    names: what the two sides are called, for example `("stored", "found")`.
+    """
+    left, right = canonical(expected), canonical(found)
+    if left == right:
+        return ""
+    lines = list(difflib.unified_diff(_lines(left), _lines(right), *names, n=2, lineterm=""))
+    kept = lines[:DIFF_LINES]
+    if len(lines) > DIFF_LINES:
+        kept.append(f"… and {len(lines) - DIFF_LINES} more lines")
+    return "\n".join(kept)
+
+
+def _lines(forms: Iterable[dict[str, Any]]) -> list[str]:
+    lines = []
+    for form in forms:
+        for name, value in form.items():
+            lines.append(f"[{name}]")
+            text = value if isinstance(value, str) else json.dumps(value, indent=1, sort_keys=True)
+            for line in text.split("\n") if text else ():
+                lines += [line[at : at + LINE_WIDTH] for at in range(0, len(line) or 1, LINE_WIDTH)]
+    return lines
