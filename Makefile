@@ -3,14 +3,16 @@ PYTHON ?= python3
 NB ?= notebooks solutions
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY := .venv/.ready
+ROOT := $(if $(filter 0,$(shell id -u 2>&1)),--allow-root)
 
 .PHONY: lab test demo setup notebooks refresh lint bench lock
 
 lab: $(READY)
-	$(BIN)/labserver lab $(ARGS)
+	$(BIN)/jupyter lab $(ROOT) $(ARGS) notebooks/00_start_here.ipynb
 
 test: $(READY)
-	$(BIN)/labserver test $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov $(ARGS)
+	$(BIN)/labserver validate $(wildcard $(NB:=/*.ipynb))
 
 demo: $(READY)
 	@$(BIN)/labserver demo
@@ -24,14 +26,15 @@ refresh: $(READY)
 	$(BIN)/labserver refresh $(NB)
 
 lint: $(READY)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 bench: $(READY)
 	$(BIN)/python tests/bench.py $(ARGS)
 
 lock:
-	uv pip compile --universal --python-version 3.11 --extra develop pyproject.toml -o requirements.lock \
-	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+	uv pip compile --universal --python-version 3.11 --extra develop pyproject.toml --output-file requirements.lock \
+	  --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

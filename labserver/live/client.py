@@ -41,11 +41,12 @@ class Connecting:
         self._connection: ClientConnection | None = None
 
     async def _open(self) -> ClientConnection:
+        __tracebackhide__ = True  # IPython shows the learner's own line instead of this one
         try:
             return await websockets.asyncio.client.connect(self._url, **self._options)
-        except InvalidHandshake:
+        except InvalidHandshake as error:
             await self._settle(None)  # so that a trace shown next holds how the refusal ended
-            raise
+            raise error.with_traceback(None) from None  # eight frames of websockets' inside help nobody
         except TimeoutError:
             raise TimeLimit(
                 f"expected {self._url} to answer the handshake within {self._options['open_timeout']:g} s, found silence; "
@@ -58,6 +59,7 @@ class Connecting:
         return self._open().__await__()
 
     async def __aenter__(self) -> ClientConnection:
+        __tracebackhide__ = True
         self._connection = await self._open()
         return self._connection
 

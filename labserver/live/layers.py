@@ -10,7 +10,7 @@ from typing import Any
 
 from labserver.trace.events import CELL, Log
 
-from .recorder import current
+from .recorder import current, say
 
 
 class RecordedLayer:
@@ -100,12 +100,23 @@ class RecordedLayer:
         """
         for channel, groups in list(self.memberships.items()):
             if connection is None or self._log.owner(channel) == connection:
-                for group in list(groups):
-                    await self._group("group_discard", group, channel, by="labserver")
+                try:
+                    for group in list(groups):
+                        await self._group("group_discard", group, channel, by="labserver")
+                finally:
+                    self.memberships.pop(channel, None)
+
+    async def release(self) -> None:
+        """Close the connections that a Redis layer holds open; it opens others when it is used again.
+
+        channels_redis ties them to the loop and closes them when that is closed, which the server's loop never is.
+        """
+        if any(base.__module__.startswith("channels_redis.") for base in type(self._layer).__mro__):
+            await getattr(self._layer, "close_pools", self._layer.flush)()
 
 
 class Layers:
-    """Puts a `RecordedLayer` in front of every layer that Channels' manager makes, and takes them away again."""
+    """Puts a `RecordedLayer` in front of every layer that Channels' manager makes."""
 
     def __init__(self, log: Log, hop: Callable):
         self._log = log
@@ -130,7 +141,16 @@ class Layers:
     async def forget(self, connection: int | None = None) -> None:
         """Take a connection's channels out of every group (every connection's, if None)."""
         for layer in self.each():
-            await layer.forget(connection)
+            try:
+                await layer.forget(connection)
+            except Exception as error:  # Redis is away: what it still knows of them expires there
+                say(f"could not leave the groups of the channel layer: {error}")
+
+    async def close(self) -> None:
+        """Leave every group, and close what the layers hold open."""
+        await self.forget()
+        for layer in self.each():
+            await layer.release()
 
     def groups(self, connection: int) -> tuple[str, ...]:
         """The groups that a connection is a member of, in alphabetical order."""

@@ -11,11 +11,12 @@ import functools
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-from labserver.errors import PortInUse, ReactorConflict, TimeLimit
+from labserver.errors import LabError, PortInUse, ReactorConflict, TimeLimit
 from labserver.trace.events import WAIT_LIMIT
 
 CLOSE_GRACE = 0.5
@@ -32,12 +33,14 @@ def _install() -> asyncio.AbstractEventLoop:
         loop = asyncio.SelectorEventLoop()
         asyncioreactor.install(loop)
         return loop
-    if isinstance(installed, asyncioreactor.AsyncioSelectorReactor) and not installed.running:
-        return installed._asyncioEventloop
+    theirs = getattr(installed, "_asyncioEventloop", None)
+    running = installed.running or (theirs is not None and theirs.is_running())  # on the kernel's own loop, say
+    if isinstance(installed, asyncioreactor.AsyncioSelectorReactor) and not running:
+        return theirs
     raise ReactorConflict(
         "expected to install Twisted's asyncio reactor, found that "
         f"{type(installed).__module__}.{type(installed).__name__} is already "
-        f"{'running' if installed.running else 'installed'} in this process; restart the kernel and call serve() "
+        f"{'running' if running else 'installed'} in this process; restart the kernel and call serve() "
         "before anything imports twisted.internet.reactor"
     )
 
@@ -49,6 +52,7 @@ from daphne.http_protocol import HTTPFactory  # noqa: E402
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # noqa: E402
 from twisted.internet import reactor  # noqa: E402
 from twisted.internet.error import CannotListenError  # noqa: E402
+from twisted.internet.tcp import Server as Socket  # noqa: E402
 from twisted.logger import globalLogBeginner  # noqa: E402
 
 if daphne.server.twisted_loop is not loop:
@@ -75,7 +79,13 @@ def start() -> None:
 
 def _run() -> None:
     asyncio.set_event_loop(loop)
-    reactor.run(installSignalHandlers=False)
+    run = functools.partial(reactor.run, installSignalHandlers=False)
+    while True:
+        try:
+            run()
+        except (SystemExit, KeyboardInterrupt):
+            # asyncio lets these two through: exit() in an application would end the server for the whole process
+            run = loop.run_forever
 
 
 def here() -> bool:
@@ -88,6 +98,12 @@ def call(coroutine: Coroutine, timeout: float = WAIT_LIMIT) -> Any:
 
     Raises TimeLimit after `timeout` seconds.
     """
+    if here():  # it would wait for itself
+        coroutine.close()
+        raise LabError(
+            "expected a call from a notebook cell or a script, found one from an application, on the server's own loop; "
+            "make the call in another thread, with: await asyncio.to_thread(…)"
+        )
     future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
         return future.result(timeout)
@@ -117,6 +133,7 @@ class Daphne(daphne.server.Server):
         self.port = None
         self.connections: dict = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._accepted: weakref.WeakSet[Socket] = weakref.WeakSet()
 
     def listen(self, host: str, port: int) -> int:
         """Listen, and return the port number; raises PortInUse."""
@@ -137,6 +154,7 @@ class Daphne(daphne.server.Server):
                 f"expected port {port} of {host} to be free, found it taken{_holder(port)} ({error.socketError}); "
                 "serve(application, port=0) picks a free one"
             ) from None
+        self.port.transport = self._accept
         self._watch()
         address = self.port.getHost()
         self.listening_addresses = [(address.host, address.port)]
@@ -144,9 +162,15 @@ class Daphne(daphne.server.Server):
 
     def _watch(self) -> None:
         """Daphne's time limits and pings, every two seconds, by a timer that can be cancelled."""
+        self._timer = loop.call_later(2, self._watch)
         for protocol in list(self.connections):
             protocol.check_timeouts()
-        self._timer = loop.call_later(2, self._watch)
+
+    def _accept(self, *args: Any) -> Socket:
+        """A client's socket; remembered, because the reactor does not know those that are paused."""
+        accepted = Socket(*args)
+        self._accepted.add(accepted)
+        return accepted
 
     def stop(self) -> None:
         """Daphne calls this for errors that should end the process; in a kernel nothing may."""
@@ -173,7 +197,7 @@ class Daphne(daphne.server.Server):
             try:
                 protocol.handle_exception(error)  # now, not at the next sweep: HTTP 500, or close code 1011
             except Exception:  # the response has begun: cutting it off is the only way to say that it is not whole
-                protocol.channel.abortConnection()
+                protocol.channel.loseConnection()
 
     def protocol_disconnected(self, protocol: Any) -> None:
         """The socket is gone: forget it, or give its application the time limit to notice."""
@@ -214,18 +238,18 @@ class Daphne(daphne.server.Server):
 
     async def _drop_sockets(self) -> None:
         """Close what clients still hold open; a peer that does not read is cut off."""
+        for _ in range(20):  # first let browsers answer the close frame, or they report an unclean end
+            if not any(isinstance(protocol, WebSocketProtocol) for protocol in self.connections):
+                break
+            await asyncio.sleep(0.001)
         for abort in (False, True):
             for _ in range(20):
-                sockets = self._sockets()
+                sockets = [each for each in self._accepted if each.connected]
                 if not sockets:
                     return
                 for each in sockets:
                     each.abortConnection() if abort else each.loseConnection()
                 await asyncio.sleep(0.001)
-
-    def _sockets(self) -> set:
-        mine = {*reactor.getReaders(), *reactor.getWriters()}
-        return {each for each in mine if getattr(each, "server", None) is self.port}
 
 
 def _holder(port: int) -> str:
@@ -235,7 +259,8 @@ def _holder(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
-                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
-    except (psutil.Error, ValueError):
+                pid = connection.pid  # None where the process is another user's
+                return f" by {psutil.Process(pid).name()} (process {pid})" if pid else ""
+    except (psutil.Error, OSError):
         pass  # not ours to see: say only that it is taken
     return ""

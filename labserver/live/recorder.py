@@ -5,6 +5,7 @@ that daphne would answer with a bare HTTP 500: a path that no route matches is r
 HTTP), and both tell the learner why.
 """
 
+import asyncio
 import inspect
 import linecache
 import sys
@@ -57,8 +58,10 @@ class Recorder:
 
         async def recorded_receive() -> dict:
             connection.waiting = True
-            message = await receive()
-            connection.waiting = False
+            try:
+                message = await receive()
+            finally:
+                connection.waiting = False
             add(number, "receive", message)
             if message["type"] in ("websocket.disconnect", "http.disconnect"):
                 connection.state = "closed"
@@ -66,10 +69,9 @@ class Recorder:
 
         async def recorded_send(message: dict) -> None:
             add(number, "send", message)
-            kind = message.get("type")
-            if kind != "websocket.send":
-                connection.state = _next_state(connection.state, message)
             await send(message)
+            if message.get("type") != "websocket.send":
+                connection.state = _next_state(connection.state, message)
 
         try:
             connection.running = coroutine = application(scope, recorded_receive, recorded_send)
@@ -79,9 +81,12 @@ class Recorder:
                     f"that returned {type(coroutine).__name__}; write `async def`"
                 )
             await coroutine
-        except Exception as error:
+        except asyncio.CancelledError:
+            await self._crashed(number)  # it was killed before its disconnect() came to an end
+            raise
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
             if _is_routing(error):
-                await self._refuse(connection, error, recorded_send)
+                await self._refuse(connection, application, error, recorded_send)
             else:
                 await self._report(connection, error)
                 raise
@@ -90,7 +95,7 @@ class Recorder:
         finally:
             del self.live[number]
 
-    async def _report(self, connection: Connection, error: Exception) -> None:
+    async def _report(self, connection: Connection, error: BaseException) -> None:
         """Say at once, in the cell that is running, what daphne would log within two seconds; and tidy up."""
         lines = own_lines(error)
         self.log.add(
@@ -106,16 +111,16 @@ class Recorder:
         else:
             effect = "the client gets HTTP 500" if connection.state == "connecting" else "the response is cut off"
         what = "".join(traceback.format_exception_only(error)).rstrip()
-        _say(f"{connection.scope['path']} crashed: {effect}", *lines, what)
+        say(f"{connection.scope['path']} crashed: {effect}", *lines, what)
         await self._crashed(connection.number)
 
-    async def _refuse(self, connection: Connection, error: Exception, send: Callable) -> None:
+    async def _refuse(self, connection: Connection, application: Callable, error: BaseException, send: Callable) -> None:
         """Answer a path that nothing matches: 403 before the handshake, 404 for a request."""
         path, kind = connection.scope["path"], connection.scope["type"]
         self.log.add(connection.number, "error", {"type": "NoRoute", "text": f"no route for {path}"})
-        known = routes(self.application, kind)
+        known = routes(application, kind)
         status = "403" if kind == "websocket" else "404"
-        _say(
+        say(
             f"no route for {path}: {error}",
             f"  the client gets HTTP {status}; "
             + (f"the routes are: {', '.join(known)}" if known else f"the application has no routes for {kind}"),
@@ -127,14 +132,16 @@ class Recorder:
             await send({"type": "http.response.body", "body": b"Not Found"})
 
     def _left_open(self, connection: Connection) -> None:
-        """An application that returns leaves its client hanging: daphne sends nothing and waits."""
-        if connection.scope["type"] == "websocket" and connection.state in ("connecting", "open"):
+        """An application that returns too early leaves its client hanging: daphne sends nothing and waits."""
+        if connection.state in ("connecting", "open"):
             text = {
                 "connecting": "the application returned without accept or close: the client waits until its time limit",
                 "open": "the application returned while the socket was open: nothing will be received or sent on it",
             }[connection.state]
+            if connection.scope["type"] == "http":
+                text = "the application returned before its response was complete: the client waits until its time limit"
             self.log.add(connection.number, "error", {"type": "Returned", "text": text})
-            _say(f"{connection.scope['path']}: {text}")
+            say(f"{connection.scope['path']}: {text}")
 
 
 def _next_state(state: str, message: dict) -> str:
@@ -153,7 +160,8 @@ def _next_state(state: str, message: dict) -> str:
     return state
 
 
-def _say(*lines: str) -> None:
+def say(*lines: str) -> None:
+    """Tell the learner, under the cell that is running."""
     print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
@@ -170,7 +178,7 @@ def own_lines(error: BaseException) -> list[str]:
     return found
 
 
-def _is_routing(error: Exception) -> bool:
+def _is_routing(error: BaseException) -> bool:
     """Whether Channels' own routing raised this: its ValueError has no class of its own to tell it by."""
     frames = list(traceback.walk_tb(error.__traceback__))
     return isinstance(error, ValueError) and frames[-1][0].f_globals.get("__name__") == "channels.routing"
@@ -180,7 +188,7 @@ def routes(application: Any, kind: str) -> list[str]:
     """The patterns that an application built from Channels' routers knows for `websocket` or `http`."""
     for _ in range(20):  # each middleware keeps the next application in one of these
         if patterns := getattr(application, "routes", None):
-            return [str(each.pattern) for each in patterns]
+            return [str(getattr(each, "pattern", each)) for each in patterns]
         mapping = getattr(application, "application_mapping", None)
         application = mapping.get(kind) if mapping else getattr(application, "inner", getattr(application, "application", None))
         if application is None:

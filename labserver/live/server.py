@@ -22,7 +22,7 @@ from .layers import Layers
 from .recorder import Connection as LiveConnection
 from .recorder import Recorder
 
-SETTLE_LIMIT = 2.0
+SETTLE_LIMIT = 1.0
 """Seconds that a recording waits, when it ends, for handlers that are still at work."""
 
 HEARTBEAT = 0.2
@@ -50,10 +50,9 @@ class Connection:
 class LiveServer:
     """Daphne on 127.0.0.1, in a thread of this process, with everything recorded. Made by `serve`."""
 
-    def __init__(self, application: Callable):
+    def __init__(self):
         self._log = Log()
         self._recorder = Recorder(self._log, self._forget)
-        self._recorder.swap(application)
         self._layers: Layers | None = None
         self._daphne: Any = None
         self._port = 0
@@ -76,16 +75,16 @@ class LiveServer:
             self._layers = Layers(self._log, reactor.hop)
             self._layers.install(channel_layers)
         listening = reactor.Daphne(self._recorder)
-        self._port = reactor.call(_listen(listening, port))
-        self._daphne = listening
-        self._beat()
+        port = reactor.call(_listen(listening, port))
+        self.stop()  # if it runs on another port: only now, so that a taken port leaves it as it was
+        self._daphne, self._port = listening, port
 
     def stop(self) -> None:
         """Close every connection with 1001, leave every group, and free the port; a second call does nothing."""
         if self._daphne is None:
             return
-        listening, self._daphne = self._daphne, None
-        self._reactor.call(self._close(listening))
+        self._reactor.call(self._close(self._daphne))
+        self._daphne = None  # only now: after a TimeLimit or an interrupt, another stop() goes on with it
         if self._heart is not None:
             loop, task = self._heart
             self._heart = None
@@ -94,7 +93,7 @@ class LiveServer:
 
     async def _close(self, listening: Any) -> None:
         await listening.close()
-        await self._layers.forget()
+        await self._layers.close()
 
     async def _forget(self, connection: int) -> None:
         await self._layers.forget(connection)
@@ -105,6 +104,8 @@ class LiveServer:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return  # a script or a plain console: its interrupts work
+        if self._reactor.here():
+            return  # an application that swaps itself
         if self._heart is None or self._heart[1].done():
             self._heart = loop, loop.create_task(_heartbeat(), name="labserver heartbeat")
 
@@ -209,16 +210,20 @@ class Recording:
         return self._trace
 
     def __exit__(self, *exc_info: Any) -> None:
-        if self._server._daphne is not None:
-            self._server._reactor.call(self._server._settle(), timeout=SETTLE_LIMIT * 2)
-        self._trace.close()
+        try:
+            if self._server._daphne is not None:
+                self._server._reactor.call(self._server._settle())
+        finally:
+            self._trace.close()
 
     async def __aenter__(self) -> Trace:
         return self.__enter__()
 
     async def __aexit__(self, *exc_info: Any) -> None:
-        await self._server._settled()
-        self._trace.close()
+        try:
+            await self._server._settled()
+        finally:
+            self._trace.close()
 
 
 def serve(application: Any, *, port: int = 0) -> LiveServer:
@@ -235,17 +240,15 @@ def serve(application: Any, *, port: int = 0) -> LiveServer:
     configure_django()
     application = checked(application)
     if _server is None:
-        server = LiveServer(application)
-        server._start(port)
-        _server = server
-        return server
+        _server = LiveServer()
     if _server._daphne is None:
+        _server.application = application
         _restart(_server, port)
-    elif port not in (0, _server._port):
-        _server.stop()
-        _server._start(port)
+    else:
+        if port not in (0, _server._port):
+            _server._start(port)
+        _server.application = application
     _server._beat()
-    _server.application = application
     return _server
 
 
@@ -306,8 +309,8 @@ def checked(application: Any) -> Callable:
 
 
 def _imported(dotted: str) -> Any:
-    module, separator, name = dotted.partition(":")
-    if not separator or not name:
+    module, _, name = dotted.partition(":")
+    if not module or not name:
         raise NotAnApplication(f"expected 'package.module:name', found {dotted!r}; write for example 'mysite.asgi:application'")
     try:
         found = importlib.import_module(module)
@@ -344,6 +347,9 @@ def _user(running: Any) -> str | None:
     while running is not None and (frame := getattr(running, "cr_frame", None)) is not None:
         scope = frame.f_locals.get("scope")
         if isinstance(scope, dict) and "user" in scope:
-            user = str(scope["user"])
+            try:
+                user = str(scope["user"])
+            except Exception:
+                user = None  # not loaded yet (Channels' lazy user), or only the database could tell
         running = running.cr_await
     return user

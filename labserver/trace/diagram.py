@@ -3,9 +3,9 @@
 Room: pure values, called by `events.Trace`. No time, port, address or random name gets in: the same events give the
 same bytes on every run.
 
-      client   consumer
-    ws-1  │──────→│  websocket.connect     GET /ws/echo/ Upgrade: websocket
-    ws-1  │←──────│  websocket.accept      101 Switching Protocols
+         client consumer
+    ws-1   │──────→│  websocket.connect    GET /ws/echo/ Upgrade: websocket
+    ws-1   │←──────│  websocket.accept     101 Switching Protocols
 
 An arrow runs from lane to lane. `═` is a close, `- -` a refusal or a crash, `✗` the place where something ended or
 did not get through.
@@ -16,7 +16,7 @@ from typing import Any
 
 from . import payload
 from .protocol import Mark
-from .rows import CELL, CLIENT, CONSUMER, LAYER, SERVER, Row, sheet
+from .rows import CLIENT, SERVER, Row, sheet
 from .svg import svg
 
 __all__ = ["HEAD", "TAIL", "WIDTH", "svg", "text"]
@@ -29,11 +29,11 @@ HEAD, TAIL = 200, 200
 
 NOTHING = "nothing happened yet: connect a client, or look again when one has connected"
 
-_TITLES = {CLIENT: "client", CONSUMER: "consumer", LAYER: "layer", CELL: "cell"}
-_GAP = 9  # columns from one lifeline to the next
+_GAP = 8  # columns from one lifeline to the next
 _LABEL = 7
 _TYPE = 21  # len("websocket.disconnect") + 1
 _SIGNS = {Mark.REFUSED: "✗ refused", Mark.CRASH: "✗ crash", Mark.BROKEN: "✗ broken rule"}
+_STROKES = {Mark.CLOSE: "═", Mark.REFUSED: "- ", Mark.CRASH: "- "}
 _PLAIN_WIRES = ("text frame", "binary frame", "body")
 
 
@@ -47,7 +47,7 @@ def text(events: Sequence[Any], scopes: Mapping[str, Mapping[str, Any]], omitted
         return "\n".join([*lines, NOTHING])
     page = sheet(events, scopes, HEAD, TAIL)
     lanes = [lane for lane in page.lanes if lane != SERVER]
-    lines.append(_header(lanes))
+    lines.append(_header(lanes, page.titles))
     for row in page.head:
         lines += _lines(row, lanes)
     if page.omitted:
@@ -61,25 +61,32 @@ def _column(lanes: list[str], lane: str) -> int:
     return lanes.index(lane) * _GAP
 
 
-def _header(lanes: list[str]) -> str:
-    line = " " * _LABEL
+def _header(lanes: list[str], titles: dict[str, str]) -> str:
+    line = " " * (_LABEL - 3)
     for lane in lanes:
-        title = _TITLES[lane]
-        start = _LABEL + _column(lanes, lane) - (len(title) - 1) // 2
-        line = line[:start].ljust(start) + title
+        title = titles[lane].removeprefix("channel ")
+        line = line.ljust(_LABEL + _column(lanes, lane) - (len(title) - 1) // 2)
+        line += title if line[-1] == " " else f" {title}"
     return line
 
 
 def _lines(row: Row, lanes: list[str]) -> list[str]:
-    margin = f"{row.connection:<{_LABEL}}{_arrow(row, lanes)}  "
+    margin = f"{payload.shorten(row.connection, _LABEL - 1):<{_LABEL}}{_arrow(row, lanes)}  "
     line = f"{margin}{payload.shorten(row.type, _TYPE - 1):<{_TYPE}}"
     room = WIDTH - len(line)
-    said = _said(row)
-    if said and row.payload:
-        said = f"{payload.shorten(row.payload, max(8, room - payload.columns(said) - 2))}  {said}"
-    line += payload.shorten(said or row.payload, room)
-    notes = payload.wrap(row.note, WIDTH - len(margin) - 2, 3) if row.note else []
-    return [line.rstrip(), *(f"{'':{len(margin)}}{'  ' if i else '└ '}{note}" for i, note in enumerate(notes))]
+    words, said, notes = row.payload, _said(row), [row.note]
+    if said and words:
+        left = room - payload.columns(said) - 2
+        if row.source == row.target and payload.columns(words) > left:  # what an exception says is worth a line
+            words, notes = "", [words, row.note]
+        else:
+            words = f"{payload.shorten(words, max(8, left))}  "
+    line += payload.shorten(words + said, room)
+    indent = " " * len(margin)
+    for note in filter(None, notes):
+        for i, piece in enumerate(payload.wrap(note, WIDTH - len(margin) - 2, 3)):
+            line = f"{line.rstrip()}\n{indent}{'  ' if i else '└ '}{piece}"
+    return line.rstrip().split("\n")
 
 
 def _said(row: Row) -> str:
@@ -94,18 +101,15 @@ def _arrow(row: Row, lanes: list[str]) -> str:
     """The lifelines, with the arrow of this row between two of them."""
     cells = list("│".ljust(_GAP) * (len(lanes) - 1) + "│")
     start, end = _column(lanes, row.source), _column(lanes, row.target)
-    if start == end:
+    if row.source == row.target:  # an error; what the client gets of it goes over the wire
+        cells[start] = "✗"
         end = 0 if row.wire else start
-    line = {Mark.CLOSE: "═", Mark.REFUSED: "- ", Mark.CRASH: "- "}.get(row.mark, "─")
+    elif not row.wire and CLIENT in (row.source, row.target):  # between server and application only: half an arrow
+        start, end = (_GAP // 2, end) if row.source == CLIENT else (start, _GAP // 2)
     step = 1 if end > start else -1
-    for place in range(start + step, end, step) if start != end else ():
+    line = _STROKES.get(row.mark, "─")
+    for place in range(start + step, end, step):
         cells[place] = line[place % len(line)]
     if start != end:
-        cells[end - step] = "→" if step > 0 else "←"
-    if row.mark is Mark.CRASH or row.source == row.target:
-        cells[start] = "✗"
-    elif row.mark is Mark.REFUSED:
-        cells[end - step] = "✗"
-    elif row.mark is Mark.BROKEN or (not row.wire and CLIENT in (row.source, row.target)):
-        cells[end - step] = "✗"  # it does not get through
+        cells[end - step] = "✗" if row.mark in (Mark.REFUSED, Mark.BROKEN) else "←" if step < 0 else "→"
     return "".join(cells)

@@ -88,23 +88,21 @@ def shorten(text: str, width: int) -> str:
     """The text in at most `width` columns; what is cut off is shown as `…`."""
     if columns(text) <= width:
         return text
-    room, end = width - 1, 0
-    for char in text:
-        room -= _column(char)
-        if room < 0:
-            break
+    room, end = width - 1 - _column(text[0]), 0
+    while room >= 0:
         end += 1
+        room -= _column(text[end])
     return f"{text[:end]}…"
 
 
 def wrap(text: str, width: int, lines: int) -> list[str]:
-    """The text in at most `lines` lines of `width` columns: broken at spaces where there are any near the end."""
+    """The text in at most `lines` lines of `width` columns, broken after a space or a slash if one is near the end."""
     found: list[str] = []
     while columns(text) > width and len(found) < lines - 1:
         piece = shorten(text, width + 1)[:-1]
-        space = piece.rfind(" ", len(piece) // 2)
-        if space < 0 or text[len(piece)] == " ":
-            space = len(piece)
-        found.append(piece[:space].rstrip())
-        text = text[space:].lstrip()
+        if text[len(piece)] != " ":
+            end = max(piece.rfind(" "), piece.rfind("/"))
+            piece = piece[: end + 1] if end >= len(piece) // 2 else piece
+        found.append(piece.rstrip())
+        text = text[len(piece) :].lstrip()
     return [*found, shorten(text, width)]

@@ -1,15 +1,17 @@
 """What the events of one connection mean: its state, what goes over the wire, and which rule was broken.
 
 Room: pure values. `Connection` is fed the events of one connection in order and gives a `Reading` for each. It knows
-the ASGI specification (https://asgi.readthedocs.io/en/latest/specs/www.html, version 2.5), the close codes of RFC 6455
-section 7.4, and what daphne 4.2 makes of both. Nothing here reads or writes a socket.
+the ASGI specification (https://asgi.readthedocs.io/en/latest/specs/www.html, version 2.5) and what daphne 4.2 makes of
+it. Nothing here reads or writes a socket.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from http import HTTPStatus
 from typing import Any, Protocol
+
+from .codes import closable, status_line
 
 
 class State(StrEnum):
@@ -62,38 +64,6 @@ class AnyEvent(Protocol):
     message: Mapping[str, Any]
 
 
-CLOSE_CODES = {
-    1000: "normal",
-    1001: "going away",
-    1002: "protocol error",
-    1003: "unsupported data",
-    1005: "no code",
-    1006: "connection lost without a close frame",
-    1007: "invalid data",
-    1008: "policy violation",
-    1009: "message too big",
-    1010: "missing extension",
-    1011: "server error",
-    1012: "service restart",
-    1013: "try again later",
-    1014: "bad gateway",
-    1015: "TLS handshake failed",
-}
-"""Names of the close codes of https://www.iana.org/assignments/websocket/websocket.xhtml."""
-
-
-def closable(code: Any) -> bool:
-    """Whether an application may close with this code: 1000 and 3000 to 4999 (RFC 6455, section 7.4; autobahn)."""
-    return type(code) is int and (code == 1000 or 3000 <= code <= 4999)
-
-
-def close_name(code: Any) -> str:
-    """What a close code means, in a few words."""
-    if type(code) is int and 3000 <= code <= 4999:
-        return "registered" if code < 4000 else "application's own"
-    return CLOSE_CODES.get(code, "unknown") if type(code) is int else "not a close code"
-
-
 def target(scope: Mapping[str, Any]) -> str:
     """The path and the query string that the client asked for."""
     query = scope.get("query_string") or b""
@@ -113,17 +83,21 @@ def readings(events: Iterable[AnyEvent], scopes: Mapping[str, Mapping[str, Any]]
     return found
 
 
-class Connection:
+class Connection(ABC):
     """One connection, fed with its events in order."""
 
     def __init__(self, scope: Mapping[str, Any]):
         self.scope = scope
         self.state = State.CONNECTING
+        self._unknown = not scope or bool(scope.get("continued"))  # its beginning is not in the trace
 
     def read(self, event: AnyEvent) -> Reading:
         """What this event means now that those before it have happened."""
         if event.direction == "layer":
             return self._reading()
+        if self._unknown:
+            self.state = self._joined(event.type)
+            self._unknown = False
         if event.direction == "error":
             return self._error(event)
         if event.direction == "send":
@@ -140,7 +114,7 @@ class Connection:
         return self._reading("", Mark.BROKEN, rule)
 
     def _error(self, event: AnyEvent) -> Reading:
-        where = event.message.get("where") or ""
+        where = str(event.message.get("where") or "")
         if event.type == "NoRoute":  # the recorder's own: the refusal itself follows
             return self._reading("", Mark.REFUSED, where)
         if event.type == "Returned":  # the recorder's own, too
@@ -151,20 +125,31 @@ class Connection:
         note = "; ".join(part for part in (where, effect) if part)
         return self._reading(wire, Mark.CRASH, note, State.CLOSING if wire else None)
 
+    @abstractmethod
+    def _joined(self, type: str) -> State:
+        """The state in which this event finds a connection whose beginning is not known."""
+
+    @abstractmethod
     def _send(self, type: str, message: Mapping[str, Any]) -> Reading:
-        raise NotImplementedError
+        """What the application sent, in every state."""
 
+    @abstractmethod
     def _receive(self, type: str, message: Mapping[str, Any]) -> Reading:
-        raise NotImplementedError
+        """What the application received; it is not closed yet."""
 
+    @abstractmethod
     def _crash(self) -> tuple[str, str]:
-        raise NotImplementedError
+        """What an exception puts on the wire, and what else it means to the client."""
 
 
 class WebSocket(Connection):
     """A WebSocket connection: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket."""
 
     _refused = False
+
+    def _joined(self, type: str) -> State:
+        begins = type in ("websocket.connect", "websocket.accept", "NoRoute")
+        return State.CONNECTING if begins else State.OPEN
 
     def _receive(self, type: str, message: Mapping[str, Any]) -> Reading:
         if type == "websocket.connect":
@@ -174,8 +159,10 @@ class WebSocket(Connection):
         if type == "websocket.disconnect":
             if self._refused:  # the refusal was the end of it; daphne says 1006 here
                 return self._reading(then=State.CLOSED)
-            code = message.get("code", 1005)
-            wire = {1005: "close frame without a code", 1006: "connection lost"}.get(code, f"close frame {code}")
+            code = message.get("code")
+            wire = "connection lost" if code == 1006 else f"close frame {code}"
+            if code in (None, 1005):
+                wire = "close frame without a code"
             return self._reading(wire, Mark.CLOSE, "", State.CLOSED)
         return self._reading()
 
@@ -194,7 +181,7 @@ class WebSocket(Connection):
 
     def _accept(self, message: Mapping[str, Any]) -> Reading:
         if self.state is State.OPEN:
-            return self._broken("accept once only: the server raises an error")
+            return self._broken("accept once only: the server raises")
         chosen = message.get("subprotocol")
         if chosen is not None and chosen not in self.scope.get("subprotocols", [chosen]):
             return self._broken(f"the client did not offer the subprotocol {chosen!r}: the handshake never ends")
@@ -203,10 +190,10 @@ class WebSocket(Connection):
 
     def _payload(self, message: Mapping[str, Any]) -> Reading:
         if self.state is State.CONNECTING:
-            return self._broken("accept before you send: the server raises an error")
+            return self._broken("accept before you send: the server raises")
         text, data = message.get("text"), message.get("bytes")
         if text and data:
-            return self._broken("send text or bytes, never both: the server raises an error")
+            return self._broken("send text or bytes, never both: the server raises")
         if text is None and data is None:
             return self._broken("websocket.send needs text or bytes: nothing is sent")
         if not text and not data:
@@ -222,7 +209,7 @@ class WebSocket(Connection):
             return self._reading("403 Forbidden", Mark.REFUSED, note, State.CLOSING)
         code = 1000 if code is None else code
         if not closable(code):
-            return self._broken(f"an application may close with 1000 or 3000 to 4999, not with {code!r}: the server raises")
+            return self._broken(f"an application closes with 1000 or 3000 to 4999, not {code!r}: the server raises")
         note = "daphne drops the reason" if message.get("reason") else ""
         return self._reading(f"close frame {code}", Mark.CLOSE, note, State.CLOSING)
 
@@ -240,6 +227,10 @@ class Http(Connection):
 
     _requested = False
 
+    def _joined(self, type: str) -> State:
+        later = {"http.response.body": State.OPEN, "http.disconnect": State.CLOSING}
+        return later.get(type, State.CONNECTING)
+
     def _receive(self, type: str, message: Mapping[str, Any]) -> Reading:
         if type == "http.request":
             first, self._requested = not self._requested, True
@@ -247,20 +238,21 @@ class Http(Connection):
         if type == "http.disconnect" and self.state is State.CLOSING:
             return self._reading(then=State.CLOSED)
         if type == "http.disconnect":
-            return self._reading("connection lost", Mark.CLOSE, "the client left before the response was complete", State.CLOSED)
+            note = "the client left before the response was complete"
+            return self._reading("connection lost", Mark.CLOSE, note, State.CLOSED)
         return self._reading()
 
     def _send(self, type: str, message: Mapping[str, Any]) -> Reading:
         if type not in ("http.response.start", "http.response.body"):
-            return self._broken(f"an HTTP application sends http.response.start and .body, not {type}: the server raises")
+            return self._broken(f"an HTTP response is http.response.start and .body, not {type}: the server raises")
         if self.state in (State.CLOSING, State.CLOSED):
             return self._broken(f"{type} after the end of the response: nothing is sent")
         if type == "http.response.start":
             if self.state is State.OPEN:
-                return self._broken("one http.response.start a response: the server raises an error")
+                return self._broken("one http.response.start a response: the server raises")
             return self._reading(status_line(message.get("status")), then=State.OPEN)
         if self.state is State.CONNECTING:
-            return self._broken("http.response.start comes before the body: the server raises an error")
+            return self._broken("http.response.start comes before the body: the server raises")
         return self._reading("body", then=None if message.get("more_body") else State.CLOSING)
 
     def _crash(self) -> tuple[str, str]:
@@ -271,13 +263,6 @@ class Http(Connection):
         return "", "the response was complete: the client does not notice"
 
 
-def status_line(status: Any) -> str:
-    """`200 OK`: a status code and its name (RFC 9110, section 15)."""
-    try:
-        return f"{int(status)} {HTTPStatus(int(status)).phrase}"
-    except (TypeError, ValueError):
-        return str(status)
-
-
 def _frame(message: Mapping[str, Any]) -> str:
-    return "binary frame" if message.get("text") is None else "text frame"
+    binary = message.get("text") is None or (not message["text"] and message.get("bytes"))
+    return "binary frame" if binary else "text frame"

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import payload, protocol
+from .codes import CLOSE_CODES, close_name
 from .protocol import Mark
 
 CLIENT, SERVER, CONSUMER, LAYER, CELL = "client", "server", "consumer", "channel layer", "cell"
+
+_CODED = ("websocket.close", "websocket.disconnect")
+_NAMED = CLOSE_CODES.keys() - {1005, 1006}  # of these two the wire tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,13 @@ class Sheet:
         touched = {lane for row in self.rows for lane in (row.source, row.target)}
         return (CLIENT, SERVER, CONSUMER, *(lane for lane in (LAYER, CELL) if lane in touched))
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """What is written over each lane: where there is HTTP only, it is no consumer that answers."""
+        http = any(row.connection.startswith("http") for row in self.rows)
+        socket = any(not row.connection.startswith(("http", "cell")) for row in self.rows)
+        return {lane: lane for lane in self.lanes} | {CONSUMER: "application" if http and not socket else CONSUMER}
+
 
 def sheet(events: Sequence[Any], scopes: Mapping[str, Mapping[str, Any]], head: int, tail: int) -> Sheet:
     """The rows of these events: all of them, or the first `head` and the last `tail` if there are more.
@@ -74,8 +85,9 @@ def sheet(events: Sequence[Any], scopes: Mapping[str, Mapping[str, Any]], head: 
 def _row(event: Any, reading: protocol.Reading) -> Row:
     source, target = _lanes(event)
     carried = payload.describe(event.direction, event.message)
-    if event.type in ("websocket.close", "websocket.disconnect") and event.message.get("code") in protocol.CLOSE_CODES:
-        carried += f" ({protocol.close_name(event.message['code'])})"
+    code = event.message.get("code")
+    if event.type in _CODED and type(code) is int and code in _NAMED:
+        carried += f" ({close_name(code)})"
     return Row(
         event.connection,
         payload.visible(event.type),

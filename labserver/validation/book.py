@@ -16,6 +16,7 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
+from nbformat.validator import iter_validate
 
 from labserver.errors import ValidationError
 
@@ -24,6 +25,9 @@ DIFF_LINES = 40
 
 LINE_WIDTH = 120
 """Longer lines (an SVG is often one line) are cut into pieces of this width, so that the difference is in sight."""
+
+TIMING = ("execution", "ExecuteTime")
+"""Cell metadata of front ends that record when a cell ran."""
 
 _LOOPBACK = re.compile(r"\b(127\.0\.0\.1|localhost):\d{1,5}\b")
 _PROXY = re.compile(r"/proxy/\d{1,5}(?=/)")
@@ -107,12 +111,13 @@ def read(path: Path) -> NotebookNode:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValidationError(f"{expected}, but found {type(error).__name__}: {error}; {repair}") from error
-    if not isinstance(content, dict) or content.get("nbformat") != 4 or not isinstance(content.get("cells"), list):
+    if not isinstance(content, dict) or content.get("nbformat") != 4:
         raise ValidationError(f"{expected}, but found other data; {repair}")
-    try:
-        return nbformat.v4.to_notebook_json(json.dumps(content))
-    except (KeyError, AttributeError, TypeError) as error:
-        raise ValidationError(f"{expected}, but a cell in it is incomplete ({error!r}); {repair}") from error
+    # the looser schema of 4.4, because a missing cell id is for the lint to tell
+    for error in iter_validate(content, version=4, version_minor=4, relax_add_props=True):
+        place = "/".join(map(str, error.path)) or "the notebook"
+        raise ValidationError(f"{expected}, but found at {place}: {error.message.splitlines()[0][:200]}; {repair}")
+    return nbformat.v4.reads(json.dumps(content))
 
 
 def shown(path: Path) -> str:

@@ -1,0 +1,223 @@
+"""One kernel: started in the notebook's folder with this interpreter, asked to run cells, and ended whatever happens.
+
+Room: kernels (jupyter_client, nbclient); nothing of pytest. The kernel's own stdout and stderr are kept, so that a
+kernel that dies can be reported with its last words. nbclient notices a death within a second.
+"""
+
+import ast
+import asyncio
+import math
+import tempfile
+from collections.abc import Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Self
+
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode, v4
+
+from labserver.errors import ValidationError
+
+from .book import Marks, Problem, marks, plain
+
+QUIET = ["--HistoryManager.hist_file=:memory:", "--IPKernelApp.log_level=40"]
+"""Arguments of every kernel: nothing goes into the user's own history, and only errors into the kernel's log."""
+
+_DISPLAYS = ("stream", "display_data", "execute_result", "error")
+
+
+class CellStopped(ValidationError):
+    """A cell did not end: its kernel died, or its time was up. The kernel cannot be used any more."""
+
+
+class CellFailed(ValidationError):
+    """A cell did something else than its marks say, so the rest of the notebook has nothing to say.
+
+    problem: the cell and what it did.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"{problem.where}: {problem.text}")
+        self.problem = problem
+
+
+class KernelLog:
+    """What the kernel process writes to its own stdout and stderr, past Jupyter: crashes, mostly."""
+
+    def __init__(self) -> None:
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as the kernel
+
+    def tail(self, lines: int = 15) -> str:
+        """The last lines. Only for a kernel that has ended, because reading moves the place where it writes."""
+        self.file.seek(0)
+        return "\n".join(self.file.read().decode(errors="replace").splitlines()[-lines:])
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def died(log: KernelLog) -> str:
+    """The text that reports a dead kernel."""
+    words = log.tail() or "(it wrote nothing to stderr)"
+    return (
+        "expected the kernel to live until the last cell, but found it dead; look for os._exit, a crash in a "
+        f"C extension or a lack of memory. Its last words:\n{words}"
+    )
+
+
+def unexpected(reply: dict[str, Any], mark: Marks) -> str:
+    """What a kernel's reply tells that the cell's marks do not, or an empty string.
+
+    The reply and not the outputs, because IPython prints an ExceptionGroup to stderr and sends no error output.
+    Source: https://jupyter-client.readthedocs.io/en/stable/messaging.html#request-reply
+    """
+    raised = reply["status"] == "error"
+    if mark.raises and not raised:
+        return "expected the cell to raise, as it is tagged raises-exception, but it raised nothing"
+    if raised and not mark.raises:
+        text = f"expected no exception, but the cell raised {reply['ename']}: {reply['evalue']}"
+        return "\n".join([text, *map(plain, reply["traceback"])])
+    return ""
+
+
+class Outputs:
+    """The outputs of one cell, as a front end would show them after each of the kernel's messages.
+
+    Source: https://jupyter-client.readthedocs.io/en/stable/messaging.html#messages-on-the-iopub-pub-sub-channel
+    """
+
+    def __init__(self) -> None:
+        self.items: list[NotebookNode] = []
+        self._displayed: dict[str, list[NotebookNode]] = {}
+        self._clear_first = False
+
+    def add(self, message: dict[str, Any]) -> None:
+        """Apply one message that belongs to the cell."""
+        kind, content = message["msg_type"], message["content"]
+        if kind == "clear_output":
+            self._clear_first = content["wait"]
+            if not content["wait"]:
+                self.items.clear()
+        elif kind == "update_display_data":
+            for output in self._displayed.get(content["transient"]["display_id"], ()):
+                output.data = deepcopy(content["data"])
+        elif kind in _DISPLAYS:
+            if self._clear_first:
+                self.items.clear()
+                self._clear_first = False
+            output = v4.output_from_msg(message)
+            self.items.append(output)
+            self._displayed.setdefault((content.get("transient") or {}).get("display_id", ""), []).append(output)
+
+
+class Kernel(AbstractAsyncContextManager):
+    """A fresh kernel for one notebook.
+
+    folder: where the kernel runs. timeout: seconds a cell may take.
+    """
+
+    def __init__(self, folder: Path, timeout: float) -> None:
+        self._folder = folder
+        self._timeout = timeout
+        self._log = KernelLog()
+        # no kernel specs of the user's: the notebook runs on the interpreter that validates it
+        specs = KernelSpecManager(kernel_dirs=[])
+        self._manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
+        self._client = NotebookClient(
+            v4.new_notebook(),
+            km=self._manager,
+            timeout=math.ceil(timeout),
+            record_timing=False,
+            shell_timeout_interval=1,
+            allow_errors=True,
+            on_cell_executed=self._keep_reply,
+        )
+        self._reply: dict[str, Any] = {}
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._manager.start_kernel(
+                extra_arguments=QUIET, cwd=str(self._folder), stdout=self._log.file, stderr=self._log.file
+            )
+            await self._client.async_start_new_kernel_client()
+        except RuntimeError as error:
+            text = f"expected a kernel to start, but found: {error}\n{self._log.tail()}"
+            await self.__aexit__()
+            raise CellStopped(text) from error
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._client.kc is not None:
+            self._client.kc.stop_channels()
+        await self._manager.shutdown_kernel(now=True)
+        self._log.close()
+
+    async def run(self, cell: NotebookNode) -> NotebookNode:
+        """A copy of the cell with the outputs and the count of this run; an exception is an output like others.
+
+        Raises CellStopped if the kernel dies or the time is up.
+        """
+        cells = self._client.nb.cells
+        cells.append(deepcopy(cell))
+        with self._reported():
+            return await self._client.async_execute_cell(cells[-1], len(cells) - 1)
+
+    async def run_marked(self, label: str, cell: NotebookNode) -> NotebookNode:
+        """As `run`, for a cell that is called `label` and does what its marks say: raise, or not.
+
+        Raises CellFailed, with the traceback, if it does not.
+        """
+        try:
+            done = await self.run(cell)
+        except CellStopped as stopped:
+            raise CellFailed(Problem(label, str(stopped))) from stopped
+        text = unexpected(self._reply, marks(cell))
+        if text:
+            raise CellFailed(Problem(label, text))
+        return done
+
+    def _keep_reply(self, execute_reply: dict[str, Any], **_: Any) -> None:
+        self._reply = execute_reply["content"]
+
+    async def evaluate(self, expression: str) -> Any:
+        """The value of a Python expression in the kernel, if it is a literal; leaves nothing behind there.
+
+        Raises CellStopped if the kernel does not answer, ValidationError if the expression raises.
+        """
+        request = self._client.kc.execute("", silent=True, store_history=False, user_expressions={"it": expression})
+        with self._reported():
+            reply = await self._client.async_wait_for_reply(request, v4.new_code_cell(expression))
+        answer = reply["content"]["user_expressions"]["it"]
+        if answer["status"] != "ok":
+            raise ValidationError(
+                f"expected the kernel to evaluate a probe, but it raised {answer['ename']}: {answer['evalue']}; "
+                "did a cell replace a builtin name?"
+            )
+        return ast.literal_eval(answer["data"]["text/plain"])
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except DeadKernelError as error:
+            raise CellStopped(died(self._log)) from error
+        except CellTimeoutError as error:
+            raise CellStopped(
+                f"expected the cell to end within {self._timeout:g} s, but found it still running; "
+                "wait with a limit in the cell, or allow more with --timeout"
+            ) from error
+
+
+def together(*jobs: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run coroutines side by side and return their results in order."""
+
+    async def gather() -> list[Any]:
+        return await asyncio.gather(*jobs)
+
+    # zmq needs a selector loop, and asyncio's default on Windows is another
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        return runner.run(gather())

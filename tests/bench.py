@@ -1,0 +1,314 @@
+"""`make bench`: what the live server costs, as ratios within one run.
+
+Machines are noisy, so every figure stands beside its rival's: repetitions take turns, and the median of the pairwise
+ratios counts. Not a test: nothing here passes or fails. `make bench ARGS="start echo"` runs some parts alone.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import websockets
+from jupyter_client.manager import start_new_kernel
+from websockets.sync.client import connect
+
+HERE = Path(__file__).parent
+ENVIRONMENT = os.environ | {"LABSERVER_SECRET_KEY": "only-for-measuring-" * 3, "PYTHONPATH": str(HERE)}
+MEMBERS = (30, 100, 300)
+
+# --- the rivals, each a piece of code that ends with `port` --------------------------------------------------------
+
+LABSERVER = """
+from labserver import serve
+server = serve("{application}")
+port = int(server.url.rpartition(":")[2])
+"""
+
+BARE = """
+import asyncio, os, threading
+from twisted.internet import asyncioreactor
+loop = asyncio.SelectorEventLoop()
+asyncioreactor.install(loop)
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labserver.project.settings")
+import importlib
+module, _, name = "{application}".partition(":")
+application = getattr(importlib.import_module(module), name)
+from daphne.server import Server
+from twisted.internet import reactor
+started = threading.Event()
+class Listening(Server):
+    def listen_success(self, listening):
+        super().listen_success(listening)
+        started.set()
+async def start():
+    listening.abort_start = True
+    listening.run()
+listening = Listening(application, endpoints=["tcp:port=0:interface=127.0.0.1"], signal_handlers=False)
+def run():
+    asyncio.set_event_loop(loop)
+    reactor.run(installSignalHandlers=False)
+threading.Thread(target=run, daemon=True).start()
+asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+started.wait(10)
+port = listening.listening_addresses[0][1]
+"""
+
+UVICORN = """
+import threading, time, uvicorn, importlib, os
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labserver.project.settings")
+module, _, name = "{application}".partition(":")
+config = uvicorn.Config(getattr(importlib.import_module(module), name), port=0, log_level="error", lifespan="off")
+listening = uvicorn.Server(config)
+threading.Thread(target=listening.run, daemon=True).start()
+while not listening.started:
+    time.sleep(0.001)
+port = listening.servers[0].sockets[0].getsockname()[1]
+"""
+
+PROJECT, RAW = "labserver.project.asgi:application", "bench:raw_echo"
+
+
+async def raw_echo(scope, receive, send):
+    """An echo without Django or Channels: what is left is the server's own cost."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": event["text"]})
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+
+class Kernel:
+    """A fresh kernel, as a notebook gets it."""
+
+    def __enter__(self):
+        self.manager, self.client = start_new_kernel(env=ENVIRONMENT, stderr=subprocess.DEVNULL, cwd=str(HERE))
+        self.process = psutil.Process(self.manager.provisioner.pid)
+        self.process = next(iter(self.process.children()), self.process)
+        return self
+
+    def run(self, code, value="None"):
+        """Run a cell, and return what an expression is afterwards."""
+        reply = self.client.execute_interactive(
+            code, user_expressions={"value": value}, timeout=120, output_hook=lambda message: None
+        )["content"]
+        if reply["status"] != "ok":
+            raise RuntimeError("\n".join(reply["traceback"]))
+        return eval(reply["user_expressions"]["value"]["data"]["text/plain"])
+
+    def __exit__(self, *exc_info):
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+def table(title, rows, unit, first):
+    """Print medians, and each row's ratio to the first one's, pair by pair."""
+    print(f"\n{title}")
+    for name, values in rows.items():
+        ratio = statistics.median(a / b for a, b in zip(values, rows[first], strict=True))
+        spread = f"{min(values):9.2f} … {max(values):9.2f}"
+        print(f"  {name:44} {statistics.median(values):9.2f} {unit}   ({spread})   ratio {ratio:5.2f}")
+    sys.stdout.flush()
+
+
+def start(repetitions=7):
+    """From the first import to the first echo, in a fresh kernel."""
+    rivals = {
+        "Django + Channels + daphne in a thread": (BARE, PROJECT, "/ws/echo/"),
+        "labserver": (LABSERVER, PROJECT, "/ws/echo/"),
+        "daphne alone": (BARE, RAW, "/"),
+        "uvicorn alone": (UVICORN, RAW, "/"),
+    }
+    rows = {name: [] for name in rivals}
+    for _ in range(repetitions):
+        for name, (code, application, path) in rivals.items():
+            with Kernel() as kernel:
+                kernel.run("from websockets.sync.client import connect; import time")
+                code = f"began = time.perf_counter()\n{code.format(application=application)}"
+                code += f"with connect(f'ws://127.0.0.1:{{port}}{path}', origin=f'http://127.0.0.1:{{port}}') as ws:\n"
+                code += "    ws.send('x'); ws.recv()\nelapsed = time.perf_counter() - began"
+                rows[name].append(kernel.run(code, "elapsed") * 1000)
+    table("Fresh kernel: imports, serve, first echo", rows, "ms", "Django + Channels + daphne in a thread")
+
+
+def warm(repetitions=15):
+    """What re-running cells costs in a warm kernel, and its memory."""
+    with Kernel() as bare, Kernel() as kernel:
+        kernel.run(LABSERVER.format(application=PROJECT))
+        kernel.run("import time, asyncio\nfrom labserver.project.asgi import application")
+        kernel.run("async with server.connect('/ws/echo/') as ws:\n    await ws.send('x'); await ws.recv()")
+        rows = {"serve again": [], "hot swap": [], "stop with 5 clients": []}
+        for _ in range(repetitions):
+            timed = "began = time.perf_counter()\n{}\nelapsed = (time.perf_counter() - began) * 1000"
+            rows["serve again"].append(kernel.run(timed.format("serve(application)"), "elapsed"))
+            rows["hot swap"].append(kernel.run(timed.format("server.application = application"), "elapsed"))
+            kernel.run("clients = [await server.connect('/ws/echo/') for _ in range(5)]")
+            rows["stop with 5 clients"].append(kernel.run(timed.format("server.stop()"), "elapsed"))
+            kernel.run("for each in clients:\n    await each.close()\nserve(application)")
+        print("\nIn a warm kernel")
+        for name, values in rows.items():
+            print(f"  {name:44} {statistics.median(values):9.2f} ms   ({min(values):9.2f} … {max(values):9.2f})")
+        more = (kernel.process.memory_info().rss - bare.process.memory_info().rss) / 2**20
+        print(f"  {'memory over a bare kernel':44} {more:9.1f} MB")
+        kernel.run(PUSH)
+        print(f"  {'group_send in a cell to its client':44} {kernel.run(PUSHED, 'statistics.median(times)'):9.2f} ms")
+        sys.stdout.flush()
+
+
+PUSH = """
+import statistics
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
+class Member(AsyncWebsocketConsumer):
+    async def connect(self):
+        await self.channel_layer.group_add("all", self.channel_name)
+        await self.accept()
+    async def receive(self, text_data=None, bytes_data=None):
+        await self.channel_layer.group_send("all", {"type": "a.message"})
+    async def a_message(self, event):
+        await self.send(text_data="x")
+server.application = Member.as_asgi()
+"""
+
+PUSHED = """
+times = []
+async with server.connect("/") as ws:
+    for _ in range(300):
+        began = time.perf_counter()
+        await get_channel_layer().group_send("all", {"type": "a.message"})
+        await ws.recv()
+        times.append((time.perf_counter() - began) * 1000)
+"""
+
+
+@contextlib.contextmanager
+def process(code):
+    """A process of its own that runs a rival until the block ends; gives its port and its process."""
+    code += "\nprint(port, flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", code], env=ENVIRONMENT, cwd=HERE, text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as child:  # fmt: skip
+        try:
+            yield int(child.stdout.readline()), psutil.Process(child.pid)
+        finally:
+            child.kill()
+
+
+@contextlib.contextmanager
+def standalone(application):
+    """The `daphne` command; gives its port and its process."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = ENVIRONMENT | {"DJANGO_SETTINGS_MODULE": "labserver.project.settings"}
+    command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", application]
+    with subprocess.Popen(command, env=environment, cwd=HERE, stderr=subprocess.DEVNULL) as child:
+        try:
+            for _ in range(200):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.05)
+            yield port, psutil.Process(child.pid)
+        finally:
+            child.kill()
+
+
+async def _talk(port, path, messages, clients=4):
+    async def one():
+        url = f"ws://127.0.0.1:{port}{path}"
+        async with websockets.connect(url, origin=f"http://127.0.0.1:{port}", compression=None) as ws:
+            for _ in range(messages // clients):
+                await ws.send("hello")
+                await ws.recv()
+
+    await asyncio.gather(*(one() for _ in range(clients)))
+
+
+def echo(repetitions=15, messages=2000):
+    """Processor time per echoed message, with four clients in another process."""
+    for title, application, path in (("Channels consumer", PROJECT, "/ws/echo/"), ("raw ASGI", RAW, "/")):
+        with contextlib.ExitStack() as stack:
+            kernel = stack.enter_context(Kernel())
+            kernel.run(LABSERVER.format(application=application))
+            rivals = {
+                "daphne in a thread": stack.enter_context(process(BARE.format(application=application))),
+                "labserver, recording": stack.enter_context(process(LABSERVER.format(application=application))),
+                "daphne command, alone": stack.enter_context(standalone(application)),
+                "labserver, recording, in a kernel": (kernel.run("", "port"), kernel.process),
+            }
+            rows, speed = {name: [] for name in rivals}, {name: [] for name in rivals}
+            for repetition in range(-1, repetitions):
+                for name, (port, running) in rivals.items():
+                    before, began = running.cpu_times(), time.perf_counter()
+                    asyncio.run(_talk(port, path, messages))
+                    wall, after = time.perf_counter() - began, running.cpu_times()
+                    if repetition >= 0:
+                        used = after.user + after.system - before.user - before.system
+                        rows[name].append(used / messages * 1e6)
+                        speed[name].append(messages / wall)
+        table(f"Echo, {title}: processor time per message", rows, "µs", "daphne in a thread")
+        kernel, alone = rows["labserver, recording, in a kernel"], rows["daphne command, alone"]
+        ratio = statistics.median(a / b for a, b in zip(kernel, alone, strict=True))
+        print(f"  {'in a kernel, against the daphne command':44} {'':39} ratio {ratio:5.2f}")
+        table(f"Echo, {title}: messages per second", speed, "/s", "daphne in a thread")
+
+
+def broadcast(repetitions=9):
+    """One message to every member of a group, until the last has it."""
+    code = LABSERVER.format(application=RAW) + PUSH
+    stock = BARE.format(application=PROJECT) + PUSH.replace("server.application", "listening.application")
+
+    async def run(port, members):
+        url = f"ws://127.0.0.1:{port}/"
+        clients = await asyncio.gather(*(websockets.connect(url, compression=None) for _ in range(members)))
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            await clients[0].send("x")
+            await asyncio.gather(*(each.recv() for each in clients))
+            times.append((time.perf_counter() - began) * 1000)
+        await asyncio.gather(*(each.close() for each in clients))
+        return statistics.median(times)
+
+    for members in MEMBERS:
+        rows = {"daphne in a thread": [], "labserver, recording": []}
+        with process(stock) as (bare, _), process(code) as (ours, _):
+            for _ in range(repetitions):
+                rows["daphne in a thread"].append(asyncio.run(run(bare, members)))
+                rows["labserver, recording"].append(asyncio.run(run(ours, members)))
+        table(f"Broadcast to {members} members", rows, "ms", "daphne in a thread")
+
+
+def trace():
+    """What a full trace costs to record and to draw."""
+    from labserver.trace.events import Log, Trace
+
+    log, collections = Log(), []
+    recorded = Trace(log)
+    number = log.open({"type": "websocket", "path": "/"})
+    gc.collect()
+    gc.callbacks.append(lambda phase, info: collections.append(info))
+    began = time.perf_counter()
+    for _ in range(100_000):
+        log.add(number, "receive", {"type": "websocket.receive", "text": "hello"})
+    elapsed = time.perf_counter() - began
+    gc.callbacks.pop()
+    print(f"\nTrace\n  {'recording one event':44} {elapsed * 10:9.2f} µs")
+    print(f"  {'garbage collections in 100,000 events':44} {len(collections):9}")
+    began = time.perf_counter()
+    recorded._repr_mimebundle_()
+    print(f"  {'drawing a full trace':44} {(time.perf_counter() - began) * 1000:9.0f} ms")
+
+
+if __name__ == "__main__":
+    parts = {"trace": trace, "start": start, "warm": warm, "echo": echo, "broadcast": broadcast}
+    for part in sys.argv[1:] or parts:
+        parts[part]()

@@ -1,0 +1,126 @@
+"""Clients of the live server: limits on every wait, and texts that say what was awaited."""
+
+import asyncio
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosedOK, InvalidStatus
+
+from labserver.errors import ServerStopped, TimeLimit
+from labserver.live import client
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """The time limit is a fifth of a second."""
+    monkeypatch.setattr(client, "WAIT_LIMIT", 0.2)
+
+
+async def nothing(port):
+    """In place of the server's waiting until all is settled."""
+
+
+async def refuse(scope, receive, send):
+    """Refuses every handshake."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+async def test_a_connection_is_websockets_own(server):
+    """`async with` gives a connection with websockets' whole API, and closes it."""
+    async with server.connect("/") as ws:
+        await ws.send("hi")
+        assert await ws.recv() == "hi"
+        await ws.send(b"bytes")
+        assert await ws.recv(decode=True) == "bytes"
+        await ws.ping()
+    assert ws.close_code == 1000
+    assert server.connections == ()
+
+
+async def test_connect_can_be_awaited(server):
+    """An awaited connection stays open until its owner closes it."""
+    ws = await server.connect("/")
+    assert len(server.connections) == 1
+    await ws.close()
+    with pytest.raises(ConnectionClosedOK):
+        await ws.recv()
+
+
+async def test_options_are_those_of_websockets(server):
+    """What `websockets.connect` takes may be handed over, and wins over the defaults."""
+    async with server.connect("/", additional_headers={"x-lesson": "1"}, ping_interval=7) as ws:
+        assert ws.request.headers["x-lesson"] == "1"
+        assert ws.ping_interval == 7
+
+
+async def test_recv_has_a_limit(server, impatient):
+    """A message that does not come ends in a time limit that says where to look, and the connection stays."""
+    async with server.connect("/quiet") as ws:
+        with pytest.raises(TimeLimit, match=r"expected a message from /quiet within 0.2 s, found none; look at server.trace"):
+            await ws.recv()
+        await ws.send("still open")
+        assert await ws.recv() == "still open"
+
+
+async def test_a_limit_of_the_callers_own_is_left_alone(server):
+    """A caller's shorter time limit ends as Python's own."""
+    async with server.connect("/") as ws:
+        with pytest.raises(TimeoutError) as caught:
+            await asyncio.wait_for(ws.recv(), 0.01)
+        assert not isinstance(caught.value, TimeLimit)
+
+
+async def test_the_handshake_has_a_limit(server):
+    """A handshake that nobody answers ends in a time limit that names the events to send."""
+
+    async def silent(scope, receive, send):
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    server.application = silent
+    with pytest.raises(TimeLimit, match=r"/x to answer the handshake within 0.1 s.*send websocket.accept or websocket.close"):
+        await server.connect("/x", open_timeout=0.1)
+
+
+async def test_a_refusal_is_websockets_own_and_the_trace_is_whole(server):
+    """A refused handshake raises InvalidStatus, when the trace already holds how the refusal ended."""
+    server.application = refuse
+    with server.record() as trace:
+        with pytest.raises(InvalidStatus) as caught:
+            async with server.connect("/"):
+                pass
+        seen = [e.type for e in trace.events]
+    assert caught.value.response.status_code == 403
+    assert seen == ["websocket.connect", "websocket.close"]
+    assert server.connections == ()
+
+
+async def test_a_stopped_server_is_said(server):
+    """Clients of a server that has stopped meanwhile are told to start it again."""
+    late, url = server.connect("/"), server.url
+    server.stop()
+    with pytest.raises(ServerStopped, match="found nothing listening; run the cell with serve"):
+        await late
+    with pytest.raises(ServerStopped, match="found nothing listening"):
+        await client.get(url + "/", nothing)
+
+
+async def test_get_is_httpx(server):
+    """`get` gives an httpx response, takes its options, and returns when the request is over."""
+    response = await server.get("/", headers={"x-lesson": "1"})
+    assert isinstance(response, httpx.Response) and response.text == "hello from /"
+    assert (b"x-lesson", b"1") in [tuple(header) for header in server._log.scope(server._log._serial)["headers"]]
+    assert server.connections == ()
+
+
+async def test_get_has_a_limit(server, impatient):
+    """A response that does not come ends in a time limit that says where to look."""
+
+    async def silent(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    server.application = silent
+    with pytest.raises(TimeLimit, match=r"expected an answer to GET http://127.0.0.1:\d+/x within 0.2 s.*server.trace"):
+        await server.get("/x")

@@ -1,0 +1,173 @@
+"""The lessons as a person sees them: real JupyterLab, in Chromium, Run All.
+
+Set LABSERVER_SCREENSHOTS to a folder to keep the pictures, and look at them in both themes.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from .conftest import find_program
+
+ROOT = Path(__file__).parents[1]
+LIMIT = 60_000
+"""Milliseconds for anything in the browser; a slow machine is no failure."""
+
+SESSION = "globalThis.jupyterapp?.shell?.currentWidget?.context?.sessionContext"
+"""The notebook's kernel session, in JupyterLab's own terms."""
+
+NOTEBOOK = "jupyterapp.shell.currentWidget.content"
+
+REFUSED = ("InvalidStatus", "server rejected WebSocket connection: HTTP 403")
+FAILED = ("InvalidStatus", "server rejected WebSocket connection: HTTP 500")
+"""The failures that lessons show on purpose."""
+
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def jupyterlab(tmp_path_factory):
+    """The address of a JupyterLab that serves a copy of the notebooks."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    # JupyterLab draws only the cells in view; to look at all of them, it has to draw all of them.
+    (settings / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
+    token = secrets.token_hex(16)
+    runtime = folder / "runtime"
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1"]
+    command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}", "--expose-app-in-browser"]
+    environment = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTER_RUNTIME_DIR": str(runtime)}
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    try:
+        yield _address(process, runtime), token
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _address(process, runtime):
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        for file in runtime.glob("jpserver-*.json"):
+            try:
+                url = json.loads(file.read_text())["url"]
+                urllib.request.urlopen(f"{url}api", timeout=5).close()
+                return url
+            except (OSError, ValueError):
+                pass  # not yet written, or not yet listening
+        time.sleep(0.1)
+    raise AssertionError(f"JupyterLab did not start; its exit status is {process.poll()}")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_program("chromium"), args=[*quiet, "--disable-sync"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def run_all(chromium, jupyterlab):
+    """A function that opens a notebook, runs all of it, or all `until` the cell of that id, and returns the page."""
+    url, token = jupyterlab
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(LIMIT)
+
+    def run(notebook, until=None):
+        page = context.new_page()
+        page.goto(f"{url}lab/tree/notebooks/{notebook}?token={token}&reset")
+        # Commands to a notebook whose kernel is not there yet are dropped without a word.
+        page.wait_for_function(f"{SESSION}?.isReady && {SESSION}.session?.kernel?.status === 'idle'")
+        page.evaluate("jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+        if until is None:
+            page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+        else:
+            page.evaluate(f"{NOTEBOOK}.activeCellIndex = {NOTEBOOK}.widgets.findIndex((w) => w.model.id === '{until}')")
+            page.evaluate("jupyterapp.commands.execute('notebook:run-all-above')")
+            page.evaluate("jupyterapp.commands.execute('notebook:run-cell')")
+        return page
+
+    yield run
+    context.close()
+
+
+def _look(page, name):
+    """Keep pictures of every cell with a rich output, in the light and in the dark theme."""
+    if folder := os.environ.get("LABSERVER_SCREENSHOTS"):
+        for theme in ("Light", "Dark"):
+            page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
+            page.wait_for_timeout(1000)
+            for number, cell in enumerate(page.query_selector_all(".jp-Notebook .jp-Cell")):
+                if cell.query_selector("img, iframe, .jp-OutputArea-output"):
+                    cell.scroll_into_view_if_needed()
+                    cell.screenshot(path=f"{folder}/{name}-{theme.lower()}-{number:02}.png")
+
+
+def _errors(page):
+    """The error outputs of all cells, once every cell has been run."""
+    code = f"{NOTEBOOK}.model.toJSON().cells.filter((cell) => cell.cell_type === 'code')"
+    page.wait_for_function(f"{code}.every((cell) => cell.execution_count !== null)")
+    outputs = page.evaluate(f"{code}.flatMap((cell) => cell.outputs)")
+    return [(output["ename"], output["evalue"]) for output in outputs if output["output_type"] == "error"]
+
+
+def _drawn(page):
+    """How many diagrams have been drawn, and whether each has a size."""
+    widths = page.eval_on_selector_all(".jp-RenderedSVG img", "all => all.map((one) => one.naturalWidth)")
+    return len(widths), all(widths)
+
+
+def test_start_here_runs_and_its_page_receives_what_a_cell_pushes(run_all):
+    """Run All of lesson 00 shows the diagrams, and the embedded page shows the messages that a later cell pushed."""
+    page = run_all("00_start_here.ipynb")
+    frame = page.frame_locator("iframe")
+    frame.locator("#log li", has_text="Lift-off").wait_for()
+    frame.locator("#log li", has_text="1001").wait_for()  # the last cell stopped the server
+    assert _errors(page) == [REFUSED]
+    assert _drawn(page) == (2, True)
+    _look(page, "00")
+    page.close()
+
+
+def test_asgi_events_runs(run_all):
+    """Run All of lesson 01 shows the diagrams, and no failure but the deliberate ones."""
+    page = run_all("01_asgi_events.ipynb")
+    assert _errors(page) == [REFUSED, FAILED]
+    assert _drawn(page) == (5, True)
+    _look(page, "01")
+    page.close()
+
+
+def test_a_page_sees_of_four_endings_what_the_table_says(run_all):
+    """In a browser, the four failing applications of lesson 01 end with the codes that the lesson's table states."""
+    page = run_all("01_asgi_events.ipynb", until="four-endings")
+    frame = page.frame_locator("iframe")
+    for path, code in {"/refuse/": 1006, "/early/": 1006, "/visible/": 4001, "/fragile/": 1011}.items():
+        entries = frame.locator("#log li", has_text=f"code {code}")
+        connect = frame.get_by_role("button", name="Connect", exact=True)
+        connect.wait_for()
+        before = entries.count()
+        frame.locator("#path").fill(path)
+        connect.click()
+        if path == "/fragile/":
+            frame.locator("#text:enabled").fill("0")
+            frame.locator("#send").click()
+        entries.nth(before).wait_for()
+    _look(page, "01-endings")
+    page.close()

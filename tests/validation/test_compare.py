@@ -1,0 +1,89 @@
+"""nbval with our plugin, in a pytest of its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from labserver.validation import compare as room
+from labserver.validation.book import Problem
+from labserver.validation.compare import compare
+
+from .conftest import printed
+
+
+def test_each_notebook_gets_its_verdict(book, monkeypatch):
+    """Several notebooks run side by side, whatever the repository's own pytest settings and plugins are."""
+    (book.folder / "conftest.py").write_text("raise RuntimeError('not for notebooks')")
+    (book.folder / "pytest.ini").write_text("[pytest]\naddopts = --nothing-known\n")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--nothing-known")
+    right = book.write("right", book.code("print(1)", printed("1\n")), "pass")
+    wrong = book.write("wrong", "pass", book.code("print(2)", printed("1\n")), "1 / 0")
+    words = book.write("words", book.text("# Only words"))
+    found = {}
+    compare(
+        [right, wrong, words], timeout=20, workers=2, report=lambda verdict: found.update({verdict.notebook: verdict})
+    )
+    assert found[right].problems == []
+    assert found[words].problems == []
+    (problem,) = found[wrong].problems
+    assert problem.where == "cell 2 (id id1)"
+    assert "-1\n+2" in problem.text
+    assert found[right].seconds > 0
+
+
+def test_one_notebook_needs_no_workers(book):
+    """A single notebook runs in one process, with no time lost on others."""
+    found = []
+    path = book.write("words", book.text("# Only words"))
+    compare([path], timeout=20, workers=2, report=found.append)
+    assert [(verdict.notebook, verdict.problems) for verdict in found] == [(path, [])]
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("import sys; print('something broke'); sys.exit(3)", "something broke"),
+        (
+            'import sys; open(sys.argv[1], \'a\').write(\'{"notebook": "", "seconds": 0, "problems": '
+            '[["", "worker crashed"]]}\\n\'); sys.exit(3)',
+            "worker crashed",
+        ),
+    ],
+)
+def test_a_pytest_that_fails_fails_the_notebooks(book, monkeypatch, program, words):
+    """A notebook of which nothing was heard has not passed; what pytest said is in the report."""
+    monkeypatch.setattr(
+        room, "_command", lambda notebooks, settings, results, *_: [sys.executable, "-c", program, str(results)]
+    )
+    found = []
+    compare([book.write("a", "1")], timeout=20, workers=1, report=found.append)
+    ((problem,),) = [verdict.problems for verdict in found]
+    assert problem == Problem(
+        "", f"expected pytest to finish this notebook, but it ended with status 3; it said:\n{words}"
+    )
+
+
+def test_half_a_line_is_not_read(tmp_path):
+    """The report is read while it is being written, a whole line at a time."""
+    results = tmp_path / "report"
+    results.touch()
+    program = (
+        "import sys, time\nfile = open(sys.argv[1], 'a')\nfor part in ('{\"a\":', ' 1}\\n{}', '\\n'):\n"
+        "    file.write(part); file.flush(); time.sleep(0.12)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(results)]) as process:
+        assert list(room._lines(process, results)) == [{"a": 1}, {}]
+
+
+def test_notebooks_on_two_drives_have_a_root_too(monkeypatch):
+    """Where there is no common folder, pytest starts from the first notebook's."""
+
+    def refuse(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    first, second = os.path.join("a", "1.ipynb"), os.path.join("b", "2.ipynb")
+    assert room._root([os.path.join("x", first), os.path.join("x", second)]) == "x"
+    monkeypatch.setattr(room.os.path, "commonpath", refuse)
+    assert room._root([first, second]) == "a"
