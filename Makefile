@@ -8,7 +8,7 @@ ROOT := $(if $(filter 0,$(shell id -u 2>&1)),--allow-root)
 .PHONY: lab test demo setup notebooks refresh lint bench lock
 
 lab: $(READY)
-	$(BIN)/jupyter lab $(ROOT) $(ARGS) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ROOT) $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov $(ARGS)

@@ -17,7 +17,6 @@ from pathlib import Path
 import psutil
 import websockets
 from jupyter_client.manager import start_new_kernel
-from websockets.sync.client import connect
 
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {"LABSERVER_SECRET_KEY": "only-for-measuring-" * 3, "PYTHONPATH": str(HERE)}

@@ -42,11 +42,15 @@ def jupyterlab(tmp_path_factory):
     settings.mkdir(parents=True)
     # JupyterLab draws only the cells in view; to look at all of them, it has to draw all of them.
     (settings / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
+    news = folder / "settings" / "@jupyterlab" / "apputils-extension"
+    news.mkdir()
+    (news / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false"}))  # no question in the way
     token = secrets.token_hex(16)
     runtime = folder / "runtime"
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1"]
     command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}", "--expose-app-in-browser"]
-    environment = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTER_RUNTIME_DIR": str(runtime)}
+    environment = os.environ | {"JUPYTER_RUNTIME_DIR": str(runtime)}
+    environment["JUPYTERLAB_SETTINGS_DIR"] = str(folder / "settings")
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:

@@ -49,8 +49,8 @@ class Connecting:
             raise error.with_traceback(None) from None  # eight frames of websockets' inside help nobody
         except TimeoutError:
             raise TimeLimit(
-                f"expected {self._url} to answer the handshake within {self._options['open_timeout']:g} s, found silence; "
-                "does the application send websocket.accept or websocket.close?"
+                f"expected {self._url} to answer the handshake within {self._options['open_timeout']:g} s, "
+                "found silence; does the application send websocket.accept or websocket.close?"
             ) from None
         except ConnectionRefusedError:
             raise stopped(self._url) from None
@@ -91,8 +91,8 @@ async def get(url: str, settle: Callable, **options: Any) -> Any:
             response = await client.get(url, **options)
     except httpx.TimeoutException:
         raise TimeLimit(
-            f"expected an answer to GET {url} within {WAIT_LIMIT:g} s, found none; look at server.trace to see how far the "
-            "application came"
+            f"expected an answer to GET {url} within {WAIT_LIMIT:g} s, found none; look at server.trace to see how far "
+            "the application came"
         ) from None
     except httpx.ConnectError:
         raise stopped(url) from None
@@ -102,4 +102,6 @@ async def get(url: str, settle: Callable, **options: Any) -> Any:
 
 def stopped(url: str) -> ServerStopped:
     """The error for a client whose server does not listen."""
-    return ServerStopped(f"expected the live server at {url}, found nothing listening; run the cell with serve(…) again")
+    return ServerStopped(
+        f"expected the live server at {url}, found nothing listening; run the cell with serve(…) again"
+    )

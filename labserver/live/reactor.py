@@ -101,8 +101,8 @@ def call(coroutine: Coroutine, timeout: float = WAIT_LIMIT) -> Any:
     if here():  # it would wait for itself
         coroutine.close()
         raise LabError(
-            "expected a call from a notebook cell or a script, found one from an application, on the server's own loop; "
-            "make the call in another thread, with: await asyncio.to_thread(…)"
+            "expected a call from a notebook cell or a script, found one from an application, on the server's own "
+            "loop; make the call in another thread, with: await asyncio.to_thread(…)"
         )
     future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
@@ -214,8 +214,7 @@ class Daphne(daphne.server.Server):
 
     async def close(self) -> None:
         """Stop listening; tell every client 1001 (going away) and every application; leave no socket and no task."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         stopping = self.port.stopListening()
         if stopping is not None:
             await stopping.asFuture(loop)

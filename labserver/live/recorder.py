@@ -101,7 +101,11 @@ class Recorder:
         self.log.add(
             connection.number,
             "error",
-            {"type": type(error).__name__, "text": str(error), "where": lines[-1].partition("\n")[0].strip() if lines else ""},
+            {
+                "type": type(error).__name__,
+                "text": str(error),
+                "where": lines[-1].partition("\n")[0].strip() if lines else "",
+            },
         )
         if connection.scope["type"] == "websocket":
             effect = {"connecting": "the handshake gets HTTP 500", "open": "the client gets close code 1011"}.get(
@@ -114,7 +118,9 @@ class Recorder:
         say(f"{connection.scope['path']} crashed: {effect}", *lines, what)
         await self._crashed(connection.number)
 
-    async def _refuse(self, connection: Connection, application: Callable, error: BaseException, send: Callable) -> None:
+    async def _refuse(
+        self, connection: Connection, application: Callable, error: BaseException, send: Callable
+    ) -> None:
         """Answer a path that nothing matches: 403 before the handshake, 404 for a request."""
         path, kind = connection.scope["path"], connection.scope["type"]
         self.log.add(connection.number, "error", {"type": "NoRoute", "text": f"no route for {path}"})
@@ -139,7 +145,9 @@ class Recorder:
                 "open": "the application returned while the socket was open: nothing will be received or sent on it",
             }[connection.state]
             if connection.scope["type"] == "http":
-                text = "the application returned before its response was complete: the client waits until its time limit"
+                text = (
+                    "the application returned before its response was complete: the client waits until its time limit"
+                )
             self.log.add(connection.number, "error", {"type": "Returned", "text": text})
             say(f"{connection.scope['path']}: {text}")
 
@@ -170,7 +178,11 @@ def own_lines(error: BaseException) -> list[str]:
     found = []
     for frame in traceback.extract_tb(error.__traceback__):
         cell = "ipykernel" in frame.filename or frame.filename.startswith("<")
-        if not cell and frame.filename.startswith(_LIBRARIES) and "labserver" + "/project" not in Path(frame.filename).as_posix():
+        if (
+            not cell
+            and frame.filename.startswith(_LIBRARIES)
+            and "labserver" + "/project" not in Path(frame.filename).as_posix()
+        ):
             continue
         where = "cell" if cell else Path(frame.filename).name
         source = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
@@ -190,7 +202,9 @@ def routes(application: Any, kind: str) -> list[str]:
         if patterns := getattr(application, "routes", None):
             return [str(getattr(each, "pattern", each)) for each in patterns]
         mapping = getattr(application, "application_mapping", None)
-        application = mapping.get(kind) if mapping else getattr(application, "inner", getattr(application, "application", None))
+        application = (
+            mapping.get(kind) if mapping else getattr(application, "inner", getattr(application, "application", None))
+        )
         if application is None:
             break
     return []

@@ -5,10 +5,12 @@ calls it is `client`. There is one server a process, because there is one Twiste
 """
 
 import asyncio
+import atexit
 import importlib
 import inspect
 import os
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -99,7 +101,7 @@ class LiveServer:
         await self._layers.forget(connection)
 
     def _beat(self) -> None:
-        """Keep the kernel's loop ticking: on an idle one, an interrupt of an awaiting cell waits until something happens."""
+        """Keep the kernel's loop ticking: on an idle one, an interrupt of an awaiting cell waits for the next event."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -150,7 +152,10 @@ class LiveServer:
         return client.connect(url, self._settled, origin=self.url if origin is _OWN else origin, **options)
 
     async def get(self, path: str, **options: Any) -> Any:
-        """An `httpx.Response` for GET path; options are those of `httpx.AsyncClient.get`. Raises ServerStopped, TimeLimit."""
+        """An `httpx.Response` for GET path; options are those of `httpx.AsyncClient.get`.
+
+        Raises ServerStopped, TimeLimit.
+        """
         url = self.url + _absolute(path)
         from . import client
 
@@ -180,7 +185,7 @@ class LiveServer:
         )
 
     async def _settled(self, port: int | None = None) -> None:
-        """Wait until nothing is on its way: on whichever loop the caller runs. `port` is a client's that has just left."""
+        """Wait, on any loop, until nothing is on its way; `port` is that of a client which has just left."""
         if self._daphne is not None:
             await self._reactor.hop(self._settle(port))
 
@@ -265,7 +270,7 @@ def _restart(server: LiveServer, port: int) -> None:
 
 
 def configure_django() -> None:
-    """Set Django up with the lab's project, unless the user has brought settings; with a secret and a database of its own."""
+    """Set Django up, with the lab's project and a secret and a database of its own unless the user brought settings."""
     import django
     from django.apps import apps
     from django.conf import settings
@@ -275,9 +280,9 @@ def configure_django() -> None:
         os.environ.setdefault("LABSERVER_SECRET_KEY", secrets.token_urlsafe(48))
         if "LABSERVER_DATABASE" not in os.environ:
             # A file: with sync and async callers in several threads, an in-memory SQLite is several databases.
-            folder = tempfile.TemporaryDirectory(prefix="labserver-")
-            configure_django.folder = folder  # removed with the process
-            os.environ["LABSERVER_DATABASE"] = os.path.join(folder.name, "db.sqlite3")
+            folder = tempfile.mkdtemp(prefix="labserver-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            os.environ["LABSERVER_DATABASE"] = os.path.join(folder, "db.sqlite3")
     if not apps.ready:
         django.setup()
 
@@ -311,7 +316,9 @@ def checked(application: Any) -> Callable:
 def _imported(dotted: str) -> Any:
     module, _, name = dotted.partition(":")
     if not module or not name:
-        raise NotAnApplication(f"expected 'package.module:name', found {dotted!r}; write for example 'mysite.asgi:application'")
+        raise NotAnApplication(
+            f"expected 'package.module:name', found {dotted!r}; write for example 'mysite.asgi:application'"
+        )
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -321,7 +328,9 @@ def _imported(dotted: str) -> Any:
     try:
         return getattr(found, name)
     except AttributeError:
-        raise NotAnApplication(f"expected {module!r} to define {name!r}, found no such name; check its spelling") from None
+        raise NotAnApplication(
+            f"expected {module!r} to define {name!r}, found no such name; check its spelling"
+        ) from None
 
 
 def _name(application: Any) -> str:
@@ -342,7 +351,7 @@ async def _heartbeat() -> None:
 
 
 def _user(running: Any) -> str | None:
-    """Who the consumer serves: middleware copies the scope, so the innermost one is found by looking down the awaits."""
+    """Who the consumer serves: middleware copies the scope, so the innermost is found by looking down the awaits."""
     user = None
     while running is not None and (frame := getattr(running, "cr_frame", None)) is not None:
         scope = frame.f_locals.get("scope")

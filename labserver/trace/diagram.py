@@ -30,7 +30,7 @@ HEAD, TAIL = 200, 200
 NOTHING = "nothing happened yet: connect a client, or look again when one has connected"
 
 _GAP = 8  # columns from one lifeline to the next
-_LABEL = 7
+_LABEL = 7  # at least; long enough for every name
 _TYPE = 21  # len("websocket.disconnect") + 1
 _SIGNS = {Mark.REFUSED: "✗ refused", Mark.CRASH: "✗ crash", Mark.BROKEN: "✗ broken rule"}
 _STROKES = {Mark.CLOSE: "═", Mark.REFUSED: "- ", Mark.CRASH: "- "}
@@ -47,13 +47,14 @@ def text(events: Sequence[Any], scopes: Mapping[str, Mapping[str, Any]], omitted
         return "\n".join([*lines, NOTHING])
     page = sheet(events, scopes, HEAD, TAIL)
     lanes = [lane for lane in page.lanes if lane != SERVER]
-    lines.append(_header(lanes, page.titles))
+    label = max(_LABEL, *(len(row.connection) + 1 for row in page.rows))
+    lines.append(_header(lanes, page.titles, label))
     for row in page.head:
-        lines += _lines(row, lanes)
+        lines += _lines(row, lanes, label)
     if page.omitted:
         lines.append(f"… {page.omitted:,} events left out")
     for row in page.tail:
-        lines += _lines(row, lanes)
+        lines += _lines(row, lanes, label)
     return "\n".join(lines)
 
 
@@ -61,19 +62,20 @@ def _column(lanes: list[str], lane: str) -> int:
     return lanes.index(lane) * _GAP
 
 
-def _header(lanes: list[str], titles: dict[str, str]) -> str:
-    line = " " * (_LABEL - 3)
+def _header(lanes: list[str], titles: dict[str, str], label: int) -> str:
+    line = " " * (label - 3)
     for lane in lanes:
         title = titles[lane].removeprefix("channel ")
-        line = line.ljust(_LABEL + _column(lanes, lane) - (len(title) - 1) // 2)
+        line = line.ljust(label + _column(lanes, lane) - (len(title) - 1) // 2)
         line += title if line[-1] == " " else f" {title}"
     return line
 
 
-def _lines(row: Row, lanes: list[str]) -> list[str]:
-    margin = f"{payload.shorten(row.connection, _LABEL - 1):<{_LABEL}}{_arrow(row, lanes)}  "
-    line = f"{margin}{payload.shorten(row.type, _TYPE - 1):<{_TYPE}}"
-    room = WIDTH - len(line)
+def _lines(row: Row, lanes: list[str], label: int) -> list[str]:
+    margin = f"{row.connection:<{label}}{_arrow(row, lanes)}  "
+    type = payload.shorten(row.type, _TYPE - 1)
+    line = margin + type + " " * (_TYPE - payload.columns(type))
+    room = WIDTH - len(margin) - _TYPE
     words, said, notes = row.payload, _said(row), [row.note]
     if said and words:
         left = room - payload.columns(said) - 2
@@ -81,12 +83,11 @@ def _lines(row: Row, lanes: list[str]) -> list[str]:
             words, notes = "", [words, row.note]
         else:
             words = f"{payload.shorten(words, max(8, left))}  "
-    line += payload.shorten(words + said, room)
-    indent = " " * len(margin)
+    lines = [line + payload.shorten(words + said, room)]
     for note in filter(None, notes):
         for i, piece in enumerate(payload.wrap(note, WIDTH - len(margin) - 2, 3)):
-            line = f"{line.rstrip()}\n{indent}{'  ' if i else '└ '}{piece}"
-    return line.rstrip().split("\n")
+            lines.append(f"{' ' * len(margin)}{'  ' if i else '└ '}{piece}")
+    return [line.rstrip() for line in lines]
 
 
 def _said(row: Row) -> str:

@@ -65,9 +65,9 @@ class Log:
         kind = message.get("type")
         key = value = None
         if len(message) == 2:
-            for key in message:  # noqa: B007 - the loop is the fastest way to the key that is not "type"
-                if key != "type":
-                    break
+            key, other = message
+            if key == "type":
+                key = other
             value = message[key]
         atom = key.__class__ is str and value.__class__ in _ATOMS and kind.__class__ is str
         if not atom or (value.__class__ in _SIZED and len(value) > PAYLOAD_LIMIT):

@@ -41,7 +41,8 @@ def _pairs(message: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    return stable(visible(str(value)[:_GLANCE]))
+    words = str(value)
+    return stable(visible(words[:_GLANCE])) + "…" * (len(words) > _GLANCE)
 
 
 def show(value: Any) -> str:

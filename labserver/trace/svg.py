@@ -126,9 +126,9 @@ class _Drawing:
         """The name of the connection; its colour repeats what the words say."""
         number = connection.rpartition("-")[2]
         hue = f"c{(int(number) - 1) % 6}" if number.isdecimal() else "c-cell"
-        name = escape(payload.shorten(payload.visible(connection), 7))
+        name = escape(payload.shorten(payload.visible(connection), 8))
         self.shapes.append(
-            f'<rect class="pill {hue}" x="12" y="{arrow - 10}" width="54" height="20" rx="10"/>'
+            f'<rect class="pill {hue}" x="8" y="{arrow - 10}" width="62" height="20" rx="10"/>'
             f'<text class="mono pill-text middle {hue}" x="39" y="{arrow + 4}">{name}</text>'
         )
 

@@ -53,7 +53,7 @@ def validate(paths: Sequence[str], *, timeout: float = TIMEOUT, workers: int | N
 
     start = time.monotonic()
     _lint_all(notebooks, report)
-    compare(list(notebooks), timeout=timeout, workers=processes, report=report)
+    compare(notebooks, timeout=timeout, workers=processes, report=report)
     rerun(notebooks, timeout=timeout, workers=processes, report=report)
     return _summary(notebooks, verdicts, time.monotonic() - start)
 

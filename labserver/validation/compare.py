@@ -10,10 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import pytest
+from nbformat import NotebookNode
 
 from .book import Problem, Verdict
 from .plugin import REPORT
@@ -25,18 +25,31 @@ _LAST_WORDS = 20
 _PAUSE = 0.05
 
 
-def compare(notebooks: Sequence[Path], *, timeout: float, workers: int, report: Callable[[Verdict], None]) -> None:
+def compare(
+    notebooks: Mapping[Path, NotebookNode], *, timeout: float, workers: int, report: Callable[[Verdict], None]
+) -> None:
     """Compare each notebook with a fresh run of it and report each verdict as it comes.
 
     timeout: seconds a cell may take. workers: how many notebooks run side by side.
     """
-    waiting = {str(path.resolve()): path for path in notebooks}
+    waiting = {}
+    for path, notebook in notebooks.items():
+        if any(cell.cell_type == "code" for cell in notebook.cells):
+            waiting[str(path.resolve())] = path
+        else:
+            report(Verdict(path, PHASE, 0.0))
+    if waiting:
+        _run_pytest(waiting, timeout, workers, report)
+
+
+def _run_pytest(waiting: dict[str, Path], timeout: float, workers: int, report: Callable[[Verdict], None]) -> None:
+    """Run pytest over the waiting notebooks, by their full paths; each leaves the dictionary with its verdict."""
+    stray = []
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         settings, results, log = home / "pytest.ini", home / "report.jsonl", home / "pytest.log"
         settings.write_text("[pytest]\n", encoding="utf-8")
         results.touch()
-        stray = []
         command = _command(list(waiting), settings, results, timeout, workers)
         with (
             log.open("wb") as output,
@@ -49,15 +62,9 @@ def compare(notebooks: Sequence[Path], *, timeout: float, workers: int, report: 
                 else:
                     stray += [problem.text for problem in problems]
         words = stray or log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_WORDS:]
-    _report_rest(waiting.values(), process.returncode, "\n".join(words), report)
-
-
-def _report_rest(rest: Iterable[Path], status: int, words: str, report: Callable[[Verdict], None]) -> None:
-    """Notebooks of which the plugin said nothing: without code cells that is well, unless pytest itself failed."""
-    for path in rest:
-        well = status in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-        text = f"expected pytest to finish this notebook, but it ended with status {status}; it said:\n{words}"
-        report(Verdict(path, PHASE, 0.0, [] if well else [Problem("", text)]))
+    for path in waiting.values():
+        text = f"expected pytest to finish this notebook, but it ended with status {process.returncode}; it said:"
+        report(Verdict(path, PHASE, 0.0, [Problem("", "\n".join([text, *words]))]))
 
 
 def _command(notebooks: Sequence[str], settings: Path, results: Path, timeout: float, workers: int) -> list[str]:

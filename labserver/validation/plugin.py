@@ -26,13 +26,14 @@ from queue import Empty
 from typing import Any
 
 import pytest
-from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel, start_new_kernel
+from jupyter_client.manager import KernelManager
+from nbval.kernel import CURRENT_ENV_KERNEL_NAME, NbvalKernelspecManager, RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
 from labserver.errors import ValidationError
 
 from .book import Marks, difference, labels, marks, plain, read, shown
-from .session import QUIET, CellStopped, KernelLog, Outputs, died, unexpected
+from .session import CellStopped, KernelHome, Outputs, died, unexpected
 
 REPORT = "--labserver-report"
 """The option that names a file for one line of JSON per notebook: `Reporter` says what is in it."""
@@ -70,23 +71,21 @@ class StrictKernel(RunningKernel):
     """nbval's kernel, with its last words kept and its death noticed."""
 
     def __init__(self, kernel_name: str, cwd: str, startup_timeout: float) -> None:
-        self.log = KernelLog()
+        self.home = KernelHome()
         self.requests: list[str] = []
         self.reply: dict[str, Any] = {}
+        specs = NbvalKernelspecManager()
+        self.km = KernelManager(kernel_name=kernel_name, kernel_spec_manager=specs, **self.home.connection)
+        self.km.start_kernel(cwd=cwd, **self.home.launch)
+        self.kc = self.km.client()
+        self.kc.start_channels()
         try:
-            self.km, self.kc = start_new_kernel(
-                startup_timeout=startup_timeout,
-                kernel_name=kernel_name,
-                cwd=cwd,
-                stdout=self.log.file,
-                stderr=self.log.file,
-                extra_arguments=QUIET,
-            )
+            self.kc.wait_for_ready(timeout=startup_timeout)
+            self._ensure_iopub_up()
         except RuntimeError as error:
-            words = self.log.tail()
-            self.log.close()
+            words = self.home.tail()
+            self.stop()
             pytest.fail(f"expected a kernel to start, but found: {error}\n{words}", pytrace=False)
-        self._ensure_iopub_up()
 
     def get_message(self, stream: str, timeout: float | None = None) -> dict[str, Any]:
         """The next message. Raises CellStopped if the kernel is dead, queue.Empty after `timeout` seconds."""
@@ -106,7 +105,7 @@ class StrictKernel(RunningKernel):
     def check_alive(self) -> None:
         """Raises CellStopped with the kernel's last words if it is dead."""
         if not self.is_alive():
-            raise CellStopped(died(self.log))
+            raise CellStopped(died(self.home))
 
     def execute_cell_input(self, cell_input: str, allow_stdin: bool | None = None) -> str:
         """Ask for a cell and return the message's id. History is on, unlike in nbval: see the module."""
@@ -118,7 +117,7 @@ class StrictKernel(RunningKernel):
         """End the kernel; a second call does nothing."""
         if hasattr(self, "km"):
             super().stop()
-        self.log.close()
+        self.home.close()
 
 
 class StrictNotebook(IPyNbFile):

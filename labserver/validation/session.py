@@ -7,6 +7,7 @@ kernel that dies can be reported with its last words. nbclient notices a death w
 import ast
 import asyncio
 import math
+import os
 import tempfile
 from collections.abc import Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -27,6 +28,9 @@ from .book import Marks, Problem, marks, plain
 QUIET = ["--HistoryManager.hist_file=:memory:", "--IPKernelApp.log_level=40"]
 """Arguments of every kernel: nothing goes into the user's own history, and only errors into the kernel's log."""
 
+SOCKET_PATH = 90
+"""How long a socket's path may be, less what the kernel adds to it; the least limit is 104 bytes, on macOS."""
+
 _DISPLAYS = ("stream", "display_data", "execute_result", "error")
 
 
@@ -45,24 +49,44 @@ class CellFailed(ValidationError):
         self.problem = problem
 
 
-class KernelLog:
-    """What the kernel process writes to its own stdout and stderr, past Jupyter: crashes, mostly."""
+class KernelHome:
+    """The folder of one kernel: the file that tells how to reach it, and what it writes to its stdout and stderr.
+
+    Kernels are reached by sockets in this folder. By TCP, as is Jupyter's habit, a manager picks ports that another
+    process may take before the kernel binds them, and then the kernel hangs for a minute; with several kernels
+    starting at once that happens.
+    """
 
     def __init__(self) -> None:
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as the kernel
+        self._folder = tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True)
+        self._log = Path(self._folder.name, "log")
+        self.output = self._log.open("wb")
+
+    @property
+    def connection(self) -> dict[str, str]:
+        """Options of a kernel manager."""
+        file = os.path.join(self._folder.name, "k.json")
+        local = os.name == "posix" and len(file) < SOCKET_PATH
+        return {"connection_file": file, "transport": "ipc" if local else "tcp"}
+
+    @property
+    def launch(self) -> dict[str, Any]:
+        """Options of a kernel's start."""
+        return {"extra_arguments": QUIET, "stdout": self.output, "stderr": self.output}
 
     def tail(self, lines: int = 15) -> str:
-        """The last lines. Only for a kernel that has ended, because reading moves the place where it writes."""
-        self.file.seek(0)
-        return "\n".join(self.file.read().decode(errors="replace").splitlines()[-lines:])
+        """The last lines that the kernel wrote past Jupyter: crashes, mostly."""
+        return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
     def close(self) -> None:
-        self.file.close()
+        """Remove the folder; a second call does nothing."""
+        self.output.close()
+        self._folder.cleanup()
 
 
-def died(log: KernelLog) -> str:
+def died(home: KernelHome) -> str:
     """The text that reports a dead kernel."""
-    words = log.tail() or "(it wrote nothing to stderr)"
+    words = home.tail() or "(it wrote nothing to stderr)"
     return (
         "expected the kernel to live until the last cell, but found it dead; look for os._exit, a crash in a "
         f"C extension or a lack of memory. Its last words:\n{words}"
@@ -123,10 +147,10 @@ class Kernel(AbstractAsyncContextManager):
     def __init__(self, folder: Path, timeout: float) -> None:
         self._folder = folder
         self._timeout = timeout
-        self._log = KernelLog()
+        self._home = KernelHome()
         # no kernel specs of the user's: the notebook runs on the interpreter that validates it
         specs = KernelSpecManager(kernel_dirs=[])
-        self._manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
+        self._manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs, **self._home.connection)
         self._client = NotebookClient(
             v4.new_notebook(),
             km=self._manager,
@@ -140,12 +164,10 @@ class Kernel(AbstractAsyncContextManager):
 
     async def __aenter__(self) -> Self:
         try:
-            await self._manager.start_kernel(
-                extra_arguments=QUIET, cwd=str(self._folder), stdout=self._log.file, stderr=self._log.file
-            )
+            await self._manager.start_kernel(cwd=str(self._folder), **self._home.launch)
             await self._client.async_start_new_kernel_client()
         except RuntimeError as error:
-            text = f"expected a kernel to start, but found: {error}\n{self._log.tail()}"
+            text = f"expected a kernel to start, but found: {error}\n{self._home.tail()}"
             await self.__aexit__()
             raise CellStopped(text) from error
         return self
@@ -154,7 +176,7 @@ class Kernel(AbstractAsyncContextManager):
         if self._client.kc is not None:
             self._client.kc.stop_channels()
         await self._manager.shutdown_kernel(now=True)
-        self._log.close()
+        self._home.close()
 
     async def run(self, cell: NotebookNode) -> NotebookNode:
         """A copy of the cell with the outputs and the count of this run; an exception is an output like others.
@@ -204,7 +226,7 @@ class Kernel(AbstractAsyncContextManager):
         try:
             yield
         except DeadKernelError as error:
-            raise CellStopped(died(self._log)) from error
+            raise CellStopped(died(self._home)) from error
         except CellTimeoutError as error:
             raise CellStopped(
                 f"expected the cell to end within {self._timeout:g} s, but found it still running; "

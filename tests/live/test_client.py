@@ -57,7 +57,9 @@ async def test_options_are_those_of_websockets(server):
 async def test_recv_has_a_limit(server, impatient):
     """A message that does not come ends in a time limit that says where to look, and the connection stays."""
     async with server.connect("/quiet") as ws:
-        with pytest.raises(TimeLimit, match=r"expected a message from /quiet within 0.2 s, found none; look at server.trace"):
+        with pytest.raises(
+            TimeLimit, match=r"expected a message from /quiet within 0.2 s, found none; look at server.trace"
+        ):
             await ws.recv()
         await ws.send("still open")
         assert await ws.recv() == "still open"
@@ -79,7 +81,9 @@ async def test_the_handshake_has_a_limit(server):
             pass
 
     server.application = silent
-    with pytest.raises(TimeLimit, match=r"/x to answer the handshake within 0.1 s.*send websocket.accept or websocket.close"):
+    with pytest.raises(
+        TimeLimit, match=r"/x to answer the handshake within 0.1 s.*send websocket.accept or websocket.close"
+    ):
         await server.connect("/x", open_timeout=0.1)
 
 

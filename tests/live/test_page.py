@@ -50,7 +50,9 @@ def test_the_page_is_shown_with_its_address_beside_it(running):
     assert repr(shown) == "the page /console/ of the live server"
     bundle = shown._repr_mimebundle_()
     assert bundle["text/plain"] == repr(shown)
-    assert '<iframe src="/user/bob/proxy/4321/console/"' in bundle["text/html"] and 'height="300"' in bundle["text/html"]
+    assert (
+        '<iframe src="/user/bob/proxy/4321/console/"' in bundle["text/html"] and 'height="300"' in bundle["text/html"]
+    )
     assert '<a href="/user/bob/proxy/4321/console/"' in bundle["text/html"]
     assert ">http://127.0.0.1:4321/console/</a>" in bundle["text/html"]
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 
+import httpx
 import psutil
 import pytest
 from twisted.internet import asyncioreactor
@@ -58,7 +59,9 @@ def test_daphnes_reactor_is_taken_over(installed):
 def test_another_kind_of_reactor_is_a_conflict(installed):
     """Where another kind of reactor is installed, the text says which, and what to do."""
     installed(types.SimpleNamespace(running=False))
-    with pytest.raises(ReactorConflict, match=r"SimpleNamespace is already installed.*restart the kernel and call serve\(\)"):
+    with pytest.raises(
+        ReactorConflict, match=r"SimpleNamespace is already installed.*restart the kernel and call serve\(\)"
+    ):
         reactor._install()
 
 
@@ -181,7 +184,9 @@ def test_a_call_has_a_limit_and_is_withdrawn(server):
         finally:
             ended.append(True)
 
-    with pytest.raises(TimeLimit, match=r"the server's loop to answer within 0.05 s, found it busy; an application that"):
+    with pytest.raises(
+        TimeLimit, match=r"the server's loop to answer within 0.05 s, found it busy; an application that"
+    ):
         reactor.call(slow(), timeout=0.05)
     reactor.call(where())
     assert ended == [True]
@@ -292,6 +297,42 @@ async def test_an_application_that_lingers_is_cancelled(server, left):
     assert ended == [True]
 
 
+@pytest.mark.parametrize("started", [False, True])
+async def test_a_request_that_crashes_is_500_or_cut_off(server, started, left, capfd):
+    """A crash is HTTP 500 before the response has begun, and cuts it off after."""
+
+    async def crash(scope, receive, send):
+        if started:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
+        raise ValueError("crash")
+
+    server.application = crash
+    if started:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await server.get("/")
+    else:
+        assert (await server.get("/")).status_code == 500
+    assert "ValueError: crash" in capfd.readouterr().err
+    await left(server)
+
+
+async def test_a_client_whose_application_has_returned_is_told_too(server, capfd):
+    """A socket that no application serves any more is closed with 1001 when the server stops."""
+
+    async def short(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+
+    server.application = short
+    ws = await server.connect("/")
+    await asyncio.to_thread(server.trace.wait_for, "Returned")
+    server.stop()
+    with pytest.raises(ConnectionClosed) as caught:
+        await ws.recv()
+    assert caught.value.rcvd.code == 1001
+    assert "returned while the socket was open" in capfd.readouterr().err
+
+
 async def test_a_client_that_does_not_read_cannot_hold_the_server(server):
     """A client that does not read what is sent to it is cut off when the server stops."""
 
@@ -336,4 +377,22 @@ def test_closing_twice_does_no_harm(server):
     daphne = server._daphne
     reactor.call(daphne.close())
     reactor.call(daphne.close())
-    reactor.call(reactor.Daphne(None)._drop_sockets())
+
+
+def test_a_socket_that_does_not_close_holds_nobody_up(server):
+    """What cannot be closed, not even by force, is given up after a moment."""
+
+    class Stuck:
+        connected = True
+        asked = forced = 0
+
+        def loseConnection(self):
+            self.asked += 1
+
+        def abortConnection(self):
+            self.forced += 1
+
+    stuck, daphne = Stuck(), reactor.Daphne(None)
+    daphne._accepted = [stuck]
+    reactor.call(daphne._drop_sockets())
+    assert stuck.asked and stuck.forced

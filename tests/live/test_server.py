@@ -496,7 +496,9 @@ async def test_an_application_that_exits_ends_only_its_connection(server, end, c
 
 def routed():
     """An application with routes, built as people build it."""
-    return ProtocolTypeRouter({"websocket": URLRouter([path("ws/a/", Consumer.as_asgi()), path("ws/b/", Member.as_asgi())])})
+    return ProtocolTypeRouter(
+        {"websocket": URLRouter([path("ws/a/", Consumer.as_asgi()), path("ws/b/", Member.as_asgi())])}
+    )
 
 
 async def test_no_route_is_403_and_says_which_there_are(server, capfd, left):
@@ -605,7 +607,13 @@ async def test_connections_tell_who_is_there(server):
         await ws.send("hi")
         await ws.recv()
         (alice,) = server.connections
-        assert (alice.id, alice.path, alice.user, alice.groups, alice.state) == ("ws-1", "/a", "alice", ("room",), "open")
+        assert (alice.id, alice.path, alice.user, alice.groups, alice.state) == (
+            "ws-1",
+            "/a",
+            "alice",
+            ("room",),
+            "open",
+        )
         assert alice.version == server._recorder.version
         server.application = one_shot(ACCEPT)
         async with server.connect("/b"):
@@ -680,7 +688,11 @@ async def test_record_of_a_server_that_stopped(server):
         with server.record() as inner:
             await server.get("/")
             server.stop()
-    assert [e.type for e in trace.events] == [e.type for e in inner.events] == ["http.response.start", "http.response.body"]
+    assert (
+        [e.type for e in trace.events]
+        == [e.type for e in inner.events]
+        == ["http.response.start", "http.response.body"]
+    )
 
 
 async def test_trace_clear_starts_again(server):
@@ -709,7 +721,10 @@ async def test_the_server_cannot_wait_for_itself(server, echo, capfd):
 
     server.application = inside
     async with server.connect("/") as ws:
-        assert "found one from an application, on the server's own loop; make the call in another thread" in await ws.recv()
+        assert (
+            "found one from an application, on the server's own loop; make the call in another thread"
+            in await ws.recv()
+        )
     assert server.application is echo
 
 
@@ -747,7 +762,11 @@ def in_a_fresh_process(source, **variables):
 
 def test_the_first_serve_configures_django():
     """A first serve sets Django up with the lab's project, a secret and a database file of its own."""
-    assert in_a_fresh_process(CONFIGURE.format(before="")) == ["layer: True", "False labserver.project.settings", "True"]
+    assert in_a_fresh_process(CONFIGURE.format(before="")) == [
+        "layer: True",
+        "False labserver.project.settings",
+        "True",
+    ]
 
 
 def test_a_database_may_be_chosen(tmp_path):

@@ -17,13 +17,14 @@ from labserver.trace.payload import columns, describe, shorten, show, stable, vi
         ("send", {"type": "websocket.close", "code": 4001, "reason": "bye"}, "code=4001 reason='bye'"),
         ("send", {"type": "http.response.start", "status": 200, "headers": [[b"a", b"b"]]}, "status=200"),
         ("receive", {"type": "http.request", "body": b"", "more_body": False}, ""),
-        ("send", {"type": "websocket.send", "text": '{"a": "é"}'}, "text='{\"a\": \"é\"}'"),
+        ("send", {"type": "websocket.send", "text": '{"a": "é"}'}, 'text=\'{"a": "é"}\''),
         ("layer", {"type": "group_add", "group": "blue"}, "blue"),
         ("layer", {"type": "group_send", "group": "blue", "message": {"type": "x.y", "a": 0}}, "blue x.y a=0"),
         ("layer", {"type": "send", "channel": "ws-2", "message": {"n": None}}, "ws-2 n=None"),
         ("layer", {"type": "receive", "message": "odd"}, "'odd'"),
         ("error", {"type": "ValueError", "text": "boom\n at 0x7f01", "where": "x"}, "boom\\n at 0x…"),
         ("error", {"type": "ValueError"}, ""),
+        ("error", {"type": "ValueError", "text": "x" * 201}, "x" * 200 + "…"),
     ],
 )
 def test_a_message_is_described_by_what_it_carries(direction, message, words):
@@ -90,7 +91,13 @@ def test_columns_are_counted_as_a_terminal_counts(text, width):
 
 @pytest.mark.parametrize(
     ("text", "width", "short"),
-    [("abcdef", 6, "abcdef"), ("abcdef", 5, "abcd…"), ("日本語日本", 6, "日本…"), ("日本", 1, "…"), ("a\u0301bc", 2, "a\u0301…")],
+    [
+        ("abcdef", 6, "abcdef"),
+        ("abcdef", 5, "abcd…"),
+        ("日本語日本", 6, "日本…"),
+        ("日本", 1, "…"),
+        ("a\u0301bc", 2, "a\u0301…"),
+    ],
 )
 def test_a_text_is_cut_to_its_width(text, width, short):
     """What does not fit ends in an ellipsis and fits then."""

@@ -137,7 +137,10 @@ def test_a_broken_rule_of_http_is_named(events, rule):
             [CONNECT, ("send", "websocket.close", {"code": 4001})],
             "closed before it was accepted: the client gets HTTP 403, never 4001",
         ),
-        ([CONNECT, ("send", "websocket.accept", {"headers": [[b"a", b"b"]]})], "daphne drops the headers of websocket.accept"),
+        (
+            [CONNECT, ("send", "websocket.accept", {"headers": [[b"a", b"b"]]})],
+            "daphne drops the headers of websocket.accept",
+        ),
         ([CONNECT, ACCEPT, ("send", "websocket.close", {"reason": "bye"})], "daphne drops the reason"),
         ([CONNECT, ACCEPT, ("send", "websocket.send", {"text": ""})], "daphne sends nothing for an empty message"),
         ([CONNECT, ACCEPT, ERROR], "cell, line 4, in receive"),
@@ -180,7 +183,9 @@ def test_a_connection_that_began_before_the_trace_is_taken_up_where_it_is(scope,
     assert wire in reading.wire and reading.mark == mark
 
 
-@pytest.mark.parametrize(("event", "state"), [(ASKED, "connecting"), (START, "open"), (BODY, "closing"), (GONE, "closed")])
+@pytest.mark.parametrize(
+    ("event", "state"), [(ASKED, "connecting"), (START, "open"), (BODY, "closing"), (GONE, "closed")]
+)
 def test_a_response_that_began_before_the_trace_is_taken_up_where_it_is(event, state):
     """The same for HTTP."""
     reading = read(event, connection="http-1", scope=REQUEST | {"continued": True})
@@ -199,7 +204,12 @@ def test_connections_are_kept_apart():
 
 @pytest.mark.parametrize(
     ("scope", "asked"),
-    [({}, "…"), ({"path": "/a"}, "/a"), ({"path": "/a", "query_string": b"b=\xff"}, "/a?b=ÿ"), ({"path": "/", "query_string": "c"}, "/?c")],
+    [
+        ({}, "…"),
+        ({"path": "/a"}, "/a"),
+        ({"path": "/a", "query_string": b"b=\xff"}, "/a?b=ÿ"),
+        ({"path": "/", "query_string": "c"}, "/?c"),
+    ],
 )
 def test_the_target_is_path_and_query(scope, asked):
     """What the client asked for is its path and query string, as far as they are known."""
@@ -213,7 +223,8 @@ messages = st.dictionaries(
 anything = st.tuples(
     st.sampled_from(["ws-1", "http-1", "cell"]),
     st.sampled_from(["receive", "send", "layer", "error"]),
-    st.sampled_from([t for _, t, _ in (CONNECT, ACCEPT, CLOSE, DISCONNECT, TEXT, ERROR, ASKED, START, BODY, GONE)]) | st.text(),
+    st.sampled_from([t for _, t, _ in (CONNECT, ACCEPT, CLOSE, DISCONNECT, TEXT, ERROR, ASKED, START, BODY, GONE)])
+    | st.text(),
     messages,
 )
 

@@ -69,7 +69,15 @@ def test_a_message_is_redacted_through_and_through():
 
 def test_headers_that_carry_secrets_are_hidden():
     """Cookie, Authorization and everything named like a token are hidden in ASGI headers, however they are written."""
-    headers = [[b"Cookie", b"a=b"], [b"host", b"x"], ["X-API-Key", "abc"], [b"x-refresh-token", b"1"], [b"odd"], 5, "ab"]
+    headers = [
+        [b"Cookie", b"a=b"],
+        [b"host", b"x"],
+        ["X-API-Key", "abc"],
+        [b"x-refresh-token", b"1"],
+        [b"odd"],
+        5,
+        "ab",
+    ]
     assert redact.message({"headers": headers}) == {
         "headers": [
             [b"Cookie", b"[redacted]"],

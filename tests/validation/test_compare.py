@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from labserver.validation import compare as room
-from labserver.validation.book import Problem
+from labserver.validation.book import Problem, read
 from labserver.validation.compare import compare
 
 from .conftest import printed
@@ -23,21 +23,33 @@ def test_each_notebook_gets_its_verdict(book, monkeypatch):
     words = book.write("words", book.text("# Only words"))
     found = {}
     compare(
-        [right, wrong, words], timeout=20, workers=2, report=lambda verdict: found.update({verdict.notebook: verdict})
+        {path: read(path) for path in (right, wrong, words)},
+        timeout=20,
+        workers=2,
+        report=lambda verdict: found.update({verdict.notebook: verdict}),
     )
     assert found[right].problems == []
-    assert found[words].problems == []
+    assert found[words].problems == ()
     (problem,) = found[wrong].problems
     assert problem.where == "cell 2 (id id1)"
     assert "-1\n+2" in problem.text
     assert found[right].seconds > 0
 
 
+def test_without_code_nothing_is_run(book, monkeypatch):
+    """Where there is nothing to compare, no pytest is started."""
+    monkeypatch.setattr(room.subprocess, "Popen", None)
+    found = []
+    path = book.write("words", book.text("# Only words"))
+    compare({path: read(path)}, timeout=20, workers=2, report=found.append)
+    assert [(verdict.notebook, verdict.problems) for verdict in found] == [(path, ())]
+
+
 def test_one_notebook_needs_no_workers(book):
     """A single notebook runs in one process, with no time lost on others."""
     found = []
-    path = book.write("words", book.text("# Only words"))
-    compare([path], timeout=20, workers=2, report=found.append)
+    path = book.write("right", "pass")
+    compare({path: read(path)}, timeout=20, workers=2, report=found.append)
     assert [(verdict.notebook, verdict.problems) for verdict in found] == [(path, [])]
 
 
@@ -58,7 +70,8 @@ def test_a_pytest_that_fails_fails_the_notebooks(book, monkeypatch, program, wor
         room, "_command", lambda notebooks, settings, results, *_: [sys.executable, "-c", program, str(results)]
     )
     found = []
-    compare([book.write("a", "1")], timeout=20, workers=1, report=found.append)
+    path = book.write("a", "1")
+    compare({path: read(path)}, timeout=20, workers=1, report=found.append)
     ((problem,),) = [verdict.problems for verdict in found]
     assert problem == Problem(
         "", f"expected pytest to finish this notebook, but it ended with status 3; it said:\n{words}"

@@ -11,6 +11,7 @@ from queue import Empty
 from types import SimpleNamespace
 
 import pytest
+from jupyter_client.kernelspec import KernelSpec
 from nbformat import v4
 from nbval.kernel import RunningKernel
 
@@ -273,14 +274,11 @@ def test_the_report_has_a_line_for_each_notebook(tmp_path):
 
 def test_a_kernel_that_does_not_start_is_told(monkeypatch, tmp_path):
     """The failure says that no kernel started, with what it wrote."""
-
-    def start(**options):
-        options["stderr"].write(b"no module named ipykernel")
-        raise RuntimeError("Kernel died before replying to kernel_info")
-
-    monkeypatch.setattr(plugin, "start_new_kernel", start)
+    argv = [sys.executable, "-c", "import sys; sys.exit('no module named ipykernel')"]
+    spec = KernelSpec(argv=argv, display_name="Python", language="python")
+    monkeypatch.setattr(plugin.NbvalKernelspecManager, "get_kernel_spec", lambda self, name: spec)
     with pytest.raises(pytest.fail.Exception, match="expected a kernel to start(.|\n)*no module named ipykernel"):
-        plugin.StrictKernel("python3", str(tmp_path), 1)
+        plugin.StrictKernel("python3", str(tmp_path), 10)
 
 
 def test_waiting_for_a_message_ends_at_the_limit(monkeypatch):
@@ -313,9 +311,10 @@ def test_stopping_is_safe_at_any_time():
     """A notebook without a kernel, and a kernel that nbval has stopped already, are torn down in peace."""
     plugin.StrictNotebook.teardown(SimpleNamespace(kernel=None))
     kernel = object.__new__(plugin.StrictKernel)
-    kernel.log = plugin.KernelLog()
+    kernel.home = plugin.KernelHome()
     kernel.stop()
-    assert kernel.log.file.closed
+    kernel.stop()
+    assert kernel.home.output.closed
 
 
 def test_the_kernel_s_own_messages_are_passed_on():

@@ -6,7 +6,6 @@ from labserver.validation import ledger
 from labserver.validation.book import read
 from labserver.validation.rerun import rerun
 
-
 BOOK, CELLS = "book twice", "cells twice"
 
 

@@ -1,13 +1,16 @@
 """One kernel, from start to end."""
 
+import os
 import sys
+from pathlib import Path
 
 import pytest
 from nbformat import v4
 
 from labserver.errors import ValidationError
+from labserver.validation import session
 from labserver.validation.book import Marks
-from labserver.validation.session import CellFailed, CellStopped, Kernel, Outputs, together, unexpected
+from labserver.validation.session import CellFailed, CellStopped, Kernel, KernelHome, Outputs, together, unexpected
 
 
 def message(kind: str, display_id: str | None = None, **content) -> dict:
@@ -113,3 +116,15 @@ def test_a_kernel_that_does_not_start_is_told(tmp_path):
 
     with pytest.raises(CellStopped, match="(?s)expected a kernel to start, but found.*no kernel here"):
         together(main())
+
+
+def test_kernels_meet_in_a_folder_of_their_own(monkeypatch):
+    """Sockets are used where their path is short enough and the system has them, else TCP; nothing stays."""
+    home = KernelHome()
+    file = Path(home.connection["connection_file"])
+    assert home.connection["transport"] == ("ipc" if os.name == "posix" else "tcp")
+    monkeypatch.setattr(session, "SOCKET_PATH", 3)
+    assert home.connection["transport"] == "tcp"
+    home.close()
+    home.close()
+    assert not file.parent.exists()

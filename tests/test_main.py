@@ -1,0 +1,86 @@
+"""The `labserver` command: arguments in, exit statuses out."""
+
+import subprocess
+import sys
+
+import pytest
+
+from labserver import __main__ as command
+from labserver.errors import ValidationError
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Put something in place of the work of each command, and see what it was called with."""
+    calls = []
+
+    def stand_in(name, status):
+        def work(*arguments):
+            calls.append((name, *arguments))
+            if isinstance(status, Exception):
+                raise status
+            return status
+
+        return work
+
+    def put(target, status=0):
+        monkeypatch.setattr(target, stand_in(target.rpartition(".")[2], status))
+        return calls
+
+    return put
+
+
+def test_demo_runs_the_demonstration(called):
+    """`labserver demo` hands over its exit status."""
+    calls = called("labserver.live.demo.main", 0)
+    assert command.main(["demo"]) == 0
+    assert calls == [("main",)]
+
+
+def test_validate_gets_the_paths(called):
+    """`labserver validate PATH…` hands the paths over, and fails where they do."""
+    calls = called("labserver.validation.command.validate", 1)
+    assert command.main(["validate", "notebooks", "solutions/*.ipynb"]) == 1
+    assert calls == [("validate", ["notebooks", "solutions/*.ipynb"])]
+
+
+def test_refresh_gets_the_paths(called):
+    """`labserver refresh PATH…` hands the paths over."""
+    calls = called("labserver.validation.refresh.refresh", 0)
+    assert command.main(["refresh", "notebooks"]) == 0
+    assert calls == [("refresh", ["notebooks"])]
+
+
+def test_an_error_of_the_labs_own_is_status_2(called, capsys):
+    """What cannot be done as asked is said in one line on stderr, with exit status 2."""
+    called("labserver.validation.command.validate", ValidationError("expected a notebook, found none"))
+    assert command.main(["validate", "nowhere"]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "labserver: expected a notebook, found none\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["validate"], ["refresh"], ["no-such-command"], ["demo", "--no-such-option"]]
+)
+def test_wrong_arguments_are_status_2(arguments, capsys):
+    """Arguments that are missing or unknown end with the usage and exit status 2."""
+    with pytest.raises(SystemExit) as ended:
+        command.main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: labserver")
+
+
+def test_help_names_every_command(capsys):
+    """`labserver --help` lists the commands."""
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for name in ("demo", "validate", "refresh"):
+        assert f"    {name} " in shown
+
+
+def test_it_runs_as_a_module():
+    """`python -m labserver` is the same command."""
+    done = subprocess.run([sys.executable, "-m", "labserver"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "usage: labserver" in done.stderr
