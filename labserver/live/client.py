@@ -46,7 +46,7 @@ class Connecting:
             return await websockets.asyncio.client.connect(self._url, **self._options)
         except InvalidHandshake as error:
             await self._settle(None)  # so that a trace shown next holds how the refusal ended
-            raise error.with_traceback(None) from None  # eight frames of websockets' inside help nobody
+            refused(error)
         except TimeoutError:
             raise TimeLimit(
                 f"expected {self._url} to answer the handshake within {self._options['open_timeout']:g} s, "
@@ -98,6 +98,12 @@ async def get(url: str, settle: Callable, **options: Any) -> Any:
         raise stopped(url) from None
     await settle(None)
     return response
+
+
+def refused(error: InvalidHandshake) -> None:
+    """Raise what websockets raised, without the eight frames of its inside that a learner cannot use."""
+    # The server answered the handshake with an HTTP status instead of 101 Switching Protocols.
+    raise error.with_traceback(None) from None
 
 
 def stopped(url: str) -> ServerStopped:

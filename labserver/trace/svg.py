@@ -23,7 +23,8 @@ HEAD, TAIL = 60, 60
 
 NOTHING = "Nothing happened yet: connect a client, or look again when one has connected."
 
-_WIDTH = 900  # the output area of JupyterLab on a laptop; the picture scales down, never up
+_WIDTH = 900  # the units it is drawn in
+_SHOWN = 820  # pixels; JupyterLab cuts off what is wider than its output area, on a small laptop 840
 _EDGE = _WIDTH - 14  # where words end at the latest
 _MONO, _SANS = 7.3, 6.4  # the width of a character of 12 px in the wider of the usual fonts
 _LANES = {  # where the lifelines stand, by how many there are
@@ -38,7 +39,7 @@ _KINDS = {Mark.REFUSED: "refused", Mark.CRASH: "crash", Mark.BROKEN: "broken", M
 
 
 def svg(events: Sequence[Any], scopes: Mapping[str, Mapping[str, Any]], omitted: int = 0) -> str:
-    """The events in display order as a sequence diagram; the source of an SVG 1.1 picture, `_WIDTH` pixels wide.
+    """The events in display order as a sequence diagram; the source of an SVG 1.1 picture, `_SHOWN` pixels wide.
 
     scopes: of each connection, by its name; may miss some. omitted: how many events before these are gone.
     """
@@ -99,7 +100,7 @@ class _Drawing:
         return "\n".join(
             [
                 '<svg xmlns="http://www.w3.org/2000/svg" class="channels-lab" role="img" '
-                f'aria-labelledby="lab-title lab-desc" width="{_WIDTH}" viewBox="0 0 {_WIDTH} {height}" '
+                f'aria-labelledby="lab-title lab-desc" width="{_SHOWN}" viewBox="0 0 {_WIDTH} {height}" '
                 'style="max-width:100%;height:auto">',
                 f'<title id="lab-title">What happened on the wire</title><desc id="lab-desc">{summary}</desc>',
                 STYLE,

@@ -74,7 +74,7 @@ def test_the_picture_describes_itself():
 def test_the_picture_scales_down_and_never_up():
     """It has a width of its own, a view box, and gives way to a narrow page."""
     tree = draw(CONNECT)
-    assert tree.get("width") == "900" and tree.get("viewBox").startswith("0 0 900 ")
+    assert tree.get("width") == "820" and tree.get("viewBox").startswith("0 0 900 ")
     assert "max-width:100%" in tree.get("style")
 
 
