@@ -53,8 +53,8 @@ class KernelHome:
     """The folder of one kernel: the file that tells how to reach it, and what it writes to its stdout and stderr.
 
     Kernels are reached by sockets in this folder. By TCP, as is Jupyter's habit, a manager picks ports that another
-    process may take before the kernel binds them, and then the kernel hangs for a minute; with several kernels
-    starting at once that happens.
+    process may take before the kernel binds them; then the kernel dies, and the client waits for a minute or for ever
+    (jupyter_client 8.10). With several kernels starting at once that happens.
     """
 
     def __init__(self) -> None:

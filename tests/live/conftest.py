@@ -74,10 +74,13 @@ class Kernel:
         self.manager.start_kernel(env=self._environment, cwd=str(folder))
         self.client = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self._ready = False
 
     def send(self, code):
-        """Queue a cell, and return its id."""
+        """Queue a cell, and return its id; the first one waits until the kernel is there."""
+        if not self._ready:
+            self.client.wait_for_ready(timeout=60)
+            self._ready = True
         cell = self.client.execute(code)
         self._cells[cell] = Ran(cell)
         return cell
@@ -115,7 +118,7 @@ class Kernel:
     def restart(self):
         """Restart it, as the button does."""
         self.manager.restart_kernel(now=True, env=self._environment)
-        self.client.wait_for_ready(timeout=60)
+        self._ready = False
 
     def end(self):
         """End it at once."""

@@ -325,8 +325,8 @@ async def test_redis_carries_the_group(server, redis, backend):
 
 
 @pytest.mark.needs("redis-server")
-async def test_a_server_stops_without_its_redis(server, redis, capfd):
-    """When Redis is gone, the server still stops, and the consumer that could not leave its group is named."""
+async def test_a_server_stops_without_its_redis(server, redis):
+    """When Redis is gone, the server still stops, and nothing is left on its loop."""
     process, address = redis
     with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": BACKENDS[0], "CONFIG": {"hosts": [address]}}}):
         server.application = Member.as_asgi()
@@ -335,6 +335,5 @@ async def test_a_server_stops_without_its_redis(server, redis, capfd):
             process.wait(10)
             server.stop()
         assert repr(server) == "<LiveServer stopped>"
-        assert "in disconnect" in capfd.readouterr().err
         assert get_channel_layer().memberships == {}
         assert await reactor.hop(tasks()) == []

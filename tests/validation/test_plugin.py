@@ -33,6 +33,19 @@ import contextvars
 here = contextvars.copy_context()
 get_ipython().events.register("pre_execute", lambda: here.run(print, "tick"))
 """
+STOCK = """
+# nbval as it comes, but for the way to its kernels: `KernelHome` says why
+import nbval.kernel
+from labserver.validation.session import KernelHome
+
+manager, homes = nbval.kernel.KernelManager, []
+
+def reached_by_socket(**options):
+    homes.append(KernelHome())
+    return manager(**homes[-1].connection, **options)
+
+nbval.kernel.KernelManager = reached_by_socket
+"""
 
 
 class Ran:
@@ -151,16 +164,16 @@ def ran(shelf: Callable[[str], Book]) -> Ran:
     """One run of all notebooks with the plugin, and beside it one by nbval alone of those with holes."""
     book = shelf("books")
     full_of_holes = holes(book)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        *arguments(full_of_holes, "--nbval-current-env", "-pxdist.plugin", "-n2", "--dist=loadfile"),
-    ]
-    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    (book.folder / "stock.py").write_text(STOCK)
+    options = ("--nbval-current-env", "-p", "xdist.plugin", "-n2", "--dist=loadfile", "-p", "stock")
+    command = [sys.executable, "-m", "pytest", *arguments(full_of_holes, *options)]
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(book.folder)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as stock:
-        ran = run([*full_of_holes, *wrongs(book), *rights(book)], "--nbval-current-env")
-        ran.stock, _ = stock.communicate()
+        try:
+            ran = run([*full_of_holes, *wrongs(book), *rights(book)], "--nbval-current-env")
+            ran.stock, _ = stock.communicate(timeout=60)
+        finally:
+            stock.kill()
     ran.stock_status = stock.returncode
     return ran
 
