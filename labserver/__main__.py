@@ -15,10 +15,14 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="labserver", description="A live Channels server in a notebook, and its checks.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("demo", help="a conversation on a live server, as a text diagram, in seconds")
-    validate = commands.add_parser("validate", help="run notebooks and hold them to what they claim")
-    validate.add_argument("paths", nargs="+", metavar="PATH", help="a notebook, a folder of them, or a pattern")
-    refresh = commands.add_parser("refresh", help="run notebooks again and store their outputs")
-    refresh.add_argument("paths", nargs="+", metavar="PATH", help="a notebook, a folder of them, or a pattern")
+    for name, purpose in (
+        ("validate", "run notebooks and hold them to what they claim"),
+        ("refresh", "run notebooks again and store their outputs"),
+    ):
+        command = commands.add_parser(name, help=purpose)
+        command.add_argument("paths", nargs="+", metavar="PATH", help="a notebook, a folder of them, or a pattern")
+        command.add_argument("--timeout", type=float, default=30, metavar="SECONDS", help="for each cell (default: 30)")
+        command.add_argument("--workers", type=int, metavar="N", help="notebooks side by side (default: as processors)")
     return top
 
 
@@ -33,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "validate":
             from labserver.validation import command
 
-            return command.validate(options.paths)
+            return command.validate(options.paths, timeout=options.timeout, workers=options.workers)
         from labserver.validation import refresh
 
-        return refresh.refresh(options.paths)
+        return refresh.refresh(options.paths, timeout=options.timeout, workers=options.workers)
     except LabError as error:
         print(f"labserver: {error}", file=sys.stderr)
         return 2

@@ -15,8 +15,8 @@ def called(monkeypatch):
     calls = []
 
     def stand_in(name, status):
-        def work(*arguments):
-            calls.append((name, *arguments))
+        def work(*arguments, **options):
+            calls.append((name, *arguments, *options.items()))
             if isinstance(status, Exception):
                 raise status
             return status
@@ -38,17 +38,17 @@ def test_demo_runs_the_demonstration(called):
 
 
 def test_validate_gets_the_paths(called):
-    """`labserver validate PATH…` hands the paths over, and fails where they do."""
+    """`labserver validate PATH…` hands the paths and options over, and fails where they do."""
     calls = called("labserver.validation.command.validate", 1)
-    assert command.main(["validate", "notebooks", "solutions/*.ipynb"]) == 1
-    assert calls == [("validate", ["notebooks", "solutions/*.ipynb"])]
+    assert command.main(["validate", "notebooks", "solutions/*.ipynb", "--workers", "1"]) == 1
+    assert calls == [("validate", ["notebooks", "solutions/*.ipynb"], ("timeout", 30), ("workers", 1))]
 
 
 def test_refresh_gets_the_paths(called):
     """`labserver refresh PATH…` hands the paths over."""
     calls = called("labserver.validation.refresh.refresh", 0)
     assert command.main(["refresh", "notebooks"]) == 0
-    assert calls == [("refresh", ["notebooks"])]
+    assert calls == [("refresh", ["notebooks"], ("timeout", 30), ("workers", None))]
 
 
 def test_an_error_of_the_labs_own_is_status_2(called, capsys):

@@ -7,9 +7,10 @@ API; what is added is that a wait which would last for ever ends after `WAIT_LIM
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
+from urllib.parse import urlsplit
 
 import websockets.asyncio.client
-from websockets.exceptions import InvalidHandshake
+from websockets.exceptions import InvalidHandshake, InvalidMessage
 from websockets.typing import Origin
 
 from labserver.errors import ServerStopped, TimeLimit
@@ -44,19 +45,26 @@ class Connecting:
         __tracebackhide__ = True  # IPython shows the learner's own line instead of this one
         try:
             return await websockets.asyncio.client.connect(self._url, **self._options)
+        except (TimeoutError, InvalidMessage):  # daphne gives up after five seconds too, without a word
+            raise TimeLimit(
+                f"expected the application to accept or close {urlsplit(self._url).path} within "
+                f"{self._options['open_timeout']:g} s, found no answer; did connect() run `await self.accept()`? "
+                '(without Channels: `await send({"type": "websocket.accept"})`)'
+            ) from None
         except InvalidHandshake as error:
             await self._settle(None)  # so that a trace shown next holds how the refusal ended
             refused(error)
-        except TimeoutError:
-            raise TimeLimit(
-                f"expected {self._url} to answer the handshake within {self._options['open_timeout']:g} s, "
-                "found silence; does the application send websocket.accept or websocket.close?"
-            ) from None
         except ConnectionRefusedError:
             raise stopped(self._url) from None
 
     def __await__(self) -> Generator[Any, None, ClientConnection]:
         return self._open().__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"expected a connection, found one that is not open yet; write `async with server.connect(…) as ws:`, or "
+            f"`ws = await server.connect(…)`, before ws.{name}"
+        )
 
     async def __aenter__(self) -> ClientConnection:
         __tracebackhide__ = True

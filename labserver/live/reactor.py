@@ -11,6 +11,7 @@ import functools
 import os
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import Context
@@ -69,7 +70,9 @@ def start() -> None:
         if _thread is not None:
             return
         # Twisted keeps every early log event, and with it each server ever made, until somebody takes the log over.
+        shown = warnings.showwarning
         globalLogBeginner.beginLoggingTo([lambda event: None], redirectStandardIO=False, discardBuffer=True)
+        warnings.showwarning = shown  # it takes Python's warnings too; "was never awaited" has to reach the learner
         ready = threading.Event()
         reactor.callWhenRunning(ready.set)
         _thread = threading.Thread(target=_run, name="labserver", daemon=True)

@@ -8,6 +8,7 @@ HTTP), and both tell the learner why.
 import asyncio
 import inspect
 import linecache
+import re
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
@@ -111,11 +112,11 @@ class Recorder:
             effect = {"connecting": "the handshake gets HTTP 500", "open": "the client gets close code 1011"}.get(
                 connection.state, "the connection was closed already"
             )
-            effect += ", and disconnect() does not run"
+            effect += ", and the application gets no websocket.disconnect"
         else:
             effect = "the client gets HTTP 500" if connection.state == "connecting" else "the response is cut off"
         what = "".join(traceback.format_exception_only(error)).rstrip()
-        say(f"{connection.scope['path']} crashed: {effect}", *lines, what)
+        say(f"{connection.scope['path']} crashed: {effect}", *lines, what, *_hints(what))
         await self._crashed(connection.number)
 
     async def _refuse(
@@ -171,6 +172,13 @@ def _next_state(state: str, message: dict) -> str:
 def say(*lines: str) -> None:
     """Tell the learner, under the cell that is running."""
     print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
+def _hints(error: str) -> list[str]:
+    """The next step, for crashes whose own text does not lead there."""
+    if found := re.search(r"object (\w+) can't be used in 'await' expression", error):
+        return [f"  is {found[1]} a consumer in a route? then write path(…, {found[1]}.as_asgi())"]
+    return []
 
 
 def own_lines(error: BaseException) -> list[str]:

@@ -52,6 +52,9 @@ class Connection:
 class LiveServer:
     """Daphne on 127.0.0.1, in a thread of this process, with everything recorded. Made by `serve`."""
 
+    __slots__ = ("_daphne", "_heart", "_layers", "_log", "_port", "_reactor", "_recorder", "trace")
+    # Without a __dict__, a misspelt `server.aplication = …` is an error instead of nothing.
+
     def __init__(self):
         self._log = Log()
         self._recorder = Recorder(self._log, self._forget)

@@ -13,8 +13,9 @@ from django.core.exceptions import ImproperlyConfigured
 SECRET_KEY = os.environ.get("LABSERVER_SECRET_KEY", "")
 if len(SECRET_KEY.encode()) < 32:
     raise ImproperlyConfigured(
-        f"expected LABSERVER_SECRET_KEY to hold 32 bytes or more, found {len(SECRET_KEY.encode())}; set it, for "
-        'example with: export LABSERVER_SECRET_KEY=$(python -c "import secrets; print(secrets.token_urlsafe(48))")'
+        f"expected LABSERVER_SECRET_KEY to hold 32 bytes or more, found {len(SECRET_KEY.encode())}; in a "
+        "notebook, run the cell with serve(…) first, which makes one; elsewhere set it, for example with: "
+        'export LABSERVER_SECRET_KEY=$(python -c "import secrets; print(secrets.token_urlsafe(48))")'
     )
 
 DEBUG = False

@@ -13,6 +13,9 @@ from .protocol import Mark
 
 CLIENT, SERVER, CONSUMER, LAYER, CELL = "client", "server", "consumer", "channel layer", "cell"
 
+TIDIED = "labserver tidied up after the consumer; Channels alone would leave it in its group"
+"""The note to a `group_discard` that no code of the learner's asked for."""
+
 _CODED = ("websocket.close", "websocket.disconnect")
 _NAMED = CLOSE_CODES.keys() - {1005, 1006}  # of these two the wire tells
 
@@ -97,7 +100,7 @@ def _row(event: Any, reading: protocol.Reading) -> Row:
         payload.stable(payload.visible(reading.wire)),
         event.direction == "receive",
         reading.mark,
-        payload.stable(payload.visible(reading.note)),
+        TIDIED if event.message.get("by") == "labserver" else payload.stable(payload.visible(reading.note)),
     )
 
 

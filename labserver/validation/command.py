@@ -3,7 +3,6 @@
 Room: prints and decides the exit status; the other modules of the room do the work.
 """
 
-import argparse
 import os
 import sys
 import time
@@ -21,15 +20,6 @@ from .rerun import rerun
 
 TIMEOUT = 30.0
 """Seconds a cell may take, unless the user says otherwise."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `labserver validate` and `labserver refresh`, named as the functions' parameters."""
-    parser.add_argument("paths", metavar="PATH", nargs="+", help="a notebook, a folder of notebooks, or a glob")
-    parser.add_argument(
-        "--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help="for each cell (default: %(default)g)"
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="notebooks side by side (default: one per processor)")
 
 
 def validate(paths: Sequence[str], *, timeout: float = TIMEOUT, workers: int | None = None) -> int:

@@ -81,10 +81,27 @@ async def test_the_handshake_has_a_limit(server):
             pass
 
     server.application = silent
-    with pytest.raises(
-        TimeLimit, match=r"/x to answer the handshake within 0.1 s.*send websocket.accept or websocket.close"
-    ):
+    with pytest.raises(TimeLimit, match=r"to accept or close /x within 0\.1 s, found no answer; did connect\(\) run"):
         await server.connect("/x", open_timeout=0.1)
+
+
+async def test_a_handshake_that_daphne_gives_up_is_the_same(server, capfd):
+    """When daphne's own limit for the handshake comes first, the text is the same."""
+
+    async def short(scope, receive, send):
+        await receive()
+
+    server.application = short
+    server._daphne.ws_factory.setProtocolOptions(openHandshakeTimeout=0.1)
+    with pytest.raises(TimeLimit, match="found no answer"):
+        await server.connect("/")
+    assert "returned without accept or close" in capfd.readouterr().err
+
+
+async def test_a_connection_that_is_not_open_yet_says_so(server):
+    """Who forgets to await or enter the connection is told how."""
+    with pytest.raises(AttributeError, match=r"found one that is not open yet; write `async with .* before ws\.send"):
+        server.connect("/").send("too early")
 
 
 async def test_a_refusal_is_websockets_own_and_the_trace_is_whole(server):

@@ -316,7 +316,7 @@ try:
 except Exception as error:
     print(type(error).__name__)
 """)
-    assert "/ crashed: the client gets close code 1011, and disconnect() does not run" in shown
+    assert "/ crashed: the client gets close code 1011, and the application gets no websocket.disconnect" in shown
     assert "cell, line" in shown and 'raise ValueError("boom")' in shown and "ValueError: boom" in shown
     assert "ConnectionClosedError" in shown
 

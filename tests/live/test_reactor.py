@@ -88,6 +88,8 @@ from websockets.sync.client import connect
 with connect(server.ws_url, proxy=None) as ws:
     print(ws.recv(timeout=5))
 server.stop()
+import warnings
+print(warnings.showwarning.__module__)
 """
 
 
@@ -98,9 +100,9 @@ def run(first):
 
 @pytest.mark.parametrize("first", ["", "import daphne.server"])
 def test_daphne_may_be_imported_first(first):
-    """Row 87: whoever imports daphne first, the server works."""
+    """Row 87: whoever imports daphne first, the server works, and Python's warnings stay Python's."""
     done = run(first)
-    assert (done.stdout, done.stderr) == ("served\n", "")
+    assert (done.stdout, done.stderr) == ("served\nwarnings\n", "")
 
 
 def test_the_default_reactor_first_is_a_conflict():

@@ -195,9 +195,9 @@ def crashing(error, *sends, receives=0):
 @pytest.mark.parametrize(
     ("scope", "sends", "receives", "effect"),
     [
-        (WS, [], 0, "the handshake gets HTTP 500, and disconnect() does not run"),
-        (WS, [ACCEPT], 0, "the client gets close code 1011, and disconnect() does not run"),
-        (WS, [ACCEPT], 1, "the connection was closed already, and disconnect() does not run"),
+        (WS, [], 0, "the handshake gets HTTP 500, and the application gets no websocket.disconnect"),
+        (WS, [ACCEPT], 0, "the client gets close code 1011, and the application gets no websocket.disconnect"),
+        (WS, [ACCEPT], 1, "the connection was closed already, and the application gets no websocket.disconnect"),
         (HTTP, [], 0, "the client gets HTTP 500"),
         (HTTP, [START], 0, "the response is cut off"),
     ],
@@ -275,6 +275,15 @@ async def test_returning_after_the_end_is_fine(scope, sends, capsys):
     await wire.run()
     assert capsys.readouterr().err == ""
     assert [direction for direction, _ in wire.seen()] == ["send"] * len(sends)
+
+
+async def test_a_route_without_as_asgi_gets_the_next_step(capsys):
+    """A consumer class in a route, which Python alone explains badly, gets a line that says what to write."""
+    wire = Wire(URLRouter([path("x", lambda scope, receive, send: WebsocketConsumer())]))
+    with pytest.raises(TypeError):
+        await wire.run()
+    said = capsys.readouterr().err
+    assert "  is WebsocketConsumer a consumer in a route? then write path(…, WebsocketConsumer.as_asgi())" in said
 
 
 # --- routes -----------------------------------------------------------------------------------------------------------

@@ -1,22 +1,11 @@
 """The command, as its users see it."""
 
-import argparse
-
 import pytest
 
 from labserver.validation import command
-from labserver.validation.command import TIMEOUT, add_arguments, validate
+from labserver.validation.command import validate
 
 from .conftest import printed, result
-
-
-def test_the_arguments_are_the_function_s():
-    """What the parser gives fits `validate`, with a limit of 30 s for a cell."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    assert vars(parser.parse_args(["a", "b"])) == {"paths": ["a", "b"], "timeout": TIMEOUT, "workers": None}
-    assert vars(parser.parse_args(["a", "--timeout=5", "--workers=3"]))["workers"] == 3
-    assert TIMEOUT == 30
 
 
 def test_right_notebooks_pass(book, monkeypatch, capsys):

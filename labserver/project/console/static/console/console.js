@@ -42,7 +42,7 @@ function connect() {
     show("◀", typeof event.data === "string" ? event.data : `${event.data.byteLength} bytes`);
   mine.onclose = (event) => {
     if (socket === mine) socket = null;
-    const how = `code ${event.code}${event.wasClean ? "" : ", not clean"}`;
+    const how = `code ${event.code}`;
     state(opened ? "closed" : "refused", opened ? `closed: ${how}` : `refused: ${how}`);
     show("✕", opened ? `closed: ${how}` : `the handshake was refused; all that a page can see is ${how}`);
   };
