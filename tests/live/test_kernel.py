@@ -331,3 +331,19 @@ server.application = URLRouter([path("ws/member/", Member.as_asgi())])
     ran = kernel.wait(kernel.send("await server.connect('/ws/nobody/')"))
     assert ran.error["ename"] == "InvalidStatus" and "403" in ran.error["evalue"]
     assert "no route for /ws/nobody/" in ran.text and "the routes are: ws/member/" in ran.text
+
+
+def test_a_forgotten_await_is_warned_of_under_the_cell_that_runs(kernel):
+    """Python's "was never awaited" reaches the learner, although Twisted would like to keep warnings to itself."""
+    shown = kernel.run("""
+async def forgetful(scope, receive, send):
+    await receive()
+    send({"type": "websocket.accept"})
+    await send({"type": "websocket.close"})
+server.application = forgetful
+try:
+    await server.connect("/")
+except Exception as error:
+    print(type(error).__name__)
+""")
+    assert "recorded_send' was never awaited" in shown and "InvalidStatus" in shown

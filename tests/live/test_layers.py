@@ -4,6 +4,8 @@ import asyncio
 import shutil
 import socket
 import subprocess
+import threading
+import time
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -103,6 +105,19 @@ def test_a_send_from_a_thread_without_a_loop_arrives(server):
         server.trace.wait_for("websocket.accept")
         async_to_sync(get_channel_layer().group_send)("room", push("from a script"))
         assert ws.recv(timeout=5) == "from a script"
+
+
+def test_a_wait_on_another_loop_is_woken(server):
+    """Row 80: whoever waits on a channel, on a loop that is idle otherwise, is woken by a send from the server's."""
+    layer, got = get_channel_layer(), []
+    channel = reactor.call(layer.new_channel())
+    thread = threading.Thread(target=lambda: got.append(asyncio.run(layer.receive(channel))), daemon=True)
+    thread.start()
+    while channel not in layer.waiting:
+        time.sleep(0.001)
+    reactor.call(layer.send(channel, push("woken")))
+    thread.join(5)
+    assert got == [push("woken")]
 
 
 async def test_a_sync_consumer_sends_to_its_group(server):

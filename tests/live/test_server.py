@@ -802,3 +802,9 @@ def test_a_settings_module_of_the_users_own_is_kept(tmp_path):
 def test_layers_are_wrapped_in_the_manager(server):
     """The layers that Channels hands out are the recorded ones."""
     assert type(channel_layers["default"]).__name__ == "RecordedLayer"
+
+
+def test_a_misspelt_attribute_is_an_error(server):
+    """Assigning to a name that the server does not have fails, instead of doing nothing."""
+    with pytest.raises(AttributeError):
+        server.aplication = None

@@ -105,3 +105,12 @@ def test_lanes_are_there_when_something_touches_them(events, lanes, title, conne
     """Layer and cell have a lane when they take part; with HTTP alone the third lane is the application's."""
     page = sheet(events, {}, 10, 10)
     assert (page.lanes, page.titles[CONSUMER], page.connections) == (lanes, title, connections)
+
+
+def test_what_the_lab_did_is_not_taken_for_the_consumers():
+    """A group_discard that labserver made for a crashed consumer says so; one of the consumer's own says nothing."""
+    own, labs = rows(
+        ("layer", "group_discard", {"group": "a"}), ("layer", "group_discard", {"group": "a", "by": "labserver"})
+    )
+    assert own.note == ""
+    assert labs.note == "labserver tidied up after the consumer; Channels alone would leave it in its group"
