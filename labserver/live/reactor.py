@@ -56,8 +56,14 @@ from twisted.internet.error import CannotListenError  # noqa: E402
 from twisted.internet.tcp import Server as Socket  # noqa: E402
 from twisted.logger import globalLogBeginner  # noqa: E402
 
-if daphne.server.twisted_loop is not loop:
-    daphne.server.twisted_loop.close()  # daphne makes a loop when imported, even if it will not use it
+
+def _discard(spare: asyncio.AbstractEventLoop) -> None:
+    """Close a loop that is not in use: daphne makes one when imported, even if it will not use it."""
+    if spare is not loop:
+        spare.close()
+
+
+_discard(daphne.server.twisted_loop)
 
 _started = threading.Lock()
 _thread: threading.Thread | None = None

@@ -22,7 +22,8 @@ from labserver.trace.events import CELL, Log
 current: ContextVar[int] = ContextVar("labserver_connection", default=CELL)
 """The connection that the running code serves."""
 
-_LIBRARIES = tuple({str(Path(inspect.__file__).parent), sys.prefix, sys.base_prefix, str(Path(__file__).parents[1])})
+_LIBRARIES = (str(Path(inspect.__file__).parent), str(Path(__file__).parents[1]))
+_INSTALLED = ("site-packages", "dist-packages")
 
 
 @dataclass(eq=False)
@@ -186,16 +187,19 @@ def own_lines(error: BaseException) -> list[str]:
     found = []
     for frame in traceback.extract_tb(error.__traceback__):
         cell = "ipykernel" in frame.filename or frame.filename.startswith("<")
-        if (
-            not cell
-            and frame.filename.startswith(_LIBRARIES)
-            and "labserver" + "/project" not in Path(frame.filename).as_posix()
-        ):
+        if not cell and _is_library(Path(frame.filename)):
             continue
         where = "cell" if cell else Path(frame.filename).name
         source = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
         found.append(f"  {where}, line {frame.lineno}, in {frame.name}\n    {source}".rstrip())
     return found
+
+
+def _is_library(file: Path) -> bool:
+    """Whether a file is Python's, an installed package's or the lab's own; the reference project is to be read."""
+    if "labserver/project" in file.as_posix():
+        return False
+    return str(file).startswith(_LIBRARIES) or not set(file.parts).isdisjoint(_INSTALLED)
 
 
 def _is_routing(error: BaseException) -> bool:

@@ -118,7 +118,7 @@ class Connection(ABC):
         if event.type == "NoRoute":  # the recorder's own: the refusal itself follows
             return self._reading("", Mark.REFUSED, where)
         if event.type == "Returned":  # the recorder's own, too
-            return self._broken("an application runs until its connection is closed")
+            return self._broken("an application runs until its connection is closed, or its response complete")
         if event.connection == "cell":
             return self._reading("", Mark.CRASH, where)
         wire, effect = self._crash()

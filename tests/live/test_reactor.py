@@ -56,6 +56,14 @@ def test_daphnes_reactor_is_taken_over(installed):
     loop.close()
 
 
+def test_only_a_loop_that_is_not_used_is_closed():
+    """The loop that daphne makes when imported is closed, unless it is the one that runs."""
+    spare = asyncio.new_event_loop()
+    reactor._discard(spare)
+    reactor._discard(reactor.loop)
+    assert spare.is_closed() and not reactor.loop.is_closed()
+
+
 def test_another_kind_of_reactor_is_a_conflict(installed):
     """Where another kind of reactor is installed, the text says which, and what to do."""
     installed(types.SimpleNamespace(running=False))

@@ -3,13 +3,14 @@
 import asyncio
 import inspect
 import sys
+from pathlib import Path
 
 import pytest
+import websockets
 from channels.generic.websocket import WebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import OriginValidator
 from channels.sessions import CookieMiddleware
-from django.core.exceptions import ImproperlyConfigured
 from django.urls import path
 
 from labserver.live import recorder
@@ -391,7 +392,8 @@ def test_own_lines_keep_the_reference_project():
         assert len(recorder.own_lines(error)) == kept
 
 
-def test_library_folders_are_known():
-    """Python's own folders and the environment's count as libraries."""
-    assert sys.prefix in recorder._LIBRARIES
-    assert isinstance(ImproperlyConfigured("x"), Exception)
+def test_installed_packages_are_libraries_and_a_project_below_the_prefix_is_not():
+    """What pip or the system installed is left out; a project is shown wherever it stands, also under /usr."""
+    packages = [Path(each.__file__) for each in (websockets, inspect)]
+    assert all(recorder._is_library(package) for package in packages)
+    assert not recorder._is_library(Path(sys.base_prefix, "src", "app", "consumers.py"))

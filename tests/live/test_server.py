@@ -772,6 +772,17 @@ def test_the_first_serve_configures_django():
     ]
 
 
+def test_the_environment_is_kept_where_it_says_something(server, monkeypatch):
+    """What the environment says about the lab's project is left as it is."""
+    monkeypatch.setattr("django.conf.settings", types.SimpleNamespace(configured=False))
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    monkeypatch.setenv("LABSERVER_DATABASE", "mine.sqlite3")
+    monkeypatch.setenv("LABSERVER_SECRET_KEY", "k" * 32)
+    server_module.configure_django()
+    assert os.environ["DJANGO_SETTINGS_MODULE"] == "labserver.project.settings"
+    assert (os.environ["LABSERVER_DATABASE"], os.environ["LABSERVER_SECRET_KEY"]) == ("mine.sqlite3", "k" * 32)
+
+
 def test_a_database_may_be_chosen(tmp_path):
     """The database file may be named by the environment."""
     lines = in_a_fresh_process(CONFIGURE.format(before=""), LABSERVER_DATABASE=str(tmp_path / "mine"))
