@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 
 import pytest
 
@@ -18,6 +19,13 @@ _missing: set[str] = set()
 def find_program(name: str) -> str | None:
     """The path of a program, or None."""
     return next((path for each in PROGRAMS[name] if (path := shutil.which(each))), None)
+
+
+def pytest_configure(config):
+    """Kernels get an empty profile: neither the user's start-up files nor a home that cannot be written may matter."""
+    folder = tempfile.TemporaryDirectory(prefix="ipython-")
+    config.add_cleanup(folder.cleanup)
+    os.environ["IPYTHONDIR"] = folder.name
 
 
 def pytest_runtest_setup(item):
