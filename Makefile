@@ -13,8 +13,8 @@ lab: $(READY)
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ROOT) $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov $(WHOLE) $(ARGS)
 	$(BIN)/labserver validate $(wildcard $(NB:=/*.ipynb))
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov $(WHOLE) $(ARGS)
 
 demo: $(READY)
 	@$(BIN)/labserver demo
@@ -39,7 +39,10 @@ lock:
 	  --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 $(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit('expected Python 3.11 to \
+	3.13, found %d.%d; name another, for example: make setup PYTHON=python3.12' % v)"
+	@echo "Making .venv and installing what requirements.lock pins: once, a minute or two"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --editable .
 	$(BIN)/python -c "open('$(READY)', 'w').close()"

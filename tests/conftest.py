@@ -40,6 +40,7 @@ def pytest_runtest_setup(item):
                 pytest.skip(reason)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
     """One line that counts what was skipped."""
     skipped = terminalreporter.stats.get("skipped", [])

@@ -76,7 +76,7 @@ def _served(process, runtime):
 
 
 def test_test_runs_the_unit_tests_and_the_notebooks():
-    """`make test`, which is what runs this test, is pytest and then the validation of the lessons."""
+    """`make test`, which is what runs this test, is the validation of the lessons and then pytest."""
     recipe = run("make --dry-run test")
     assert "pytest" in recipe and "labserver validate" in recipe and "00_start_here.ipynb" in recipe
 
