@@ -7,6 +7,7 @@ ratios counts. Not a test: nothing here passes or fails. `make bench ARGS="start
 import asyncio
 import contextlib
 import gc
+import importlib.util
 import os
 import statistics
 import subprocess
@@ -71,6 +72,69 @@ while not listening.started:
 port = listening.servers[0].sockets[0].getsockname()[1]
 """
 
+UNRECORDED = """
+import importlib
+from labserver.live import reactor
+from labserver.live.server import _listen, configure_django
+configure_django()
+module, _, name = "{application}".partition(":")
+reactor.start()
+port = reactor.call(_listen(reactor.Daphne(getattr(importlib.import_module(module), name)), 0))
+"""
+
+OTHERS = {
+    "dash": """
+import threading, dash
+from dash import html
+from werkzeug.serving import make_server
+app = dash.Dash("bench")
+app.layout = html.Div("x")
+listening = make_server("127.0.0.1", 0, app.server, threaded=True)
+threading.Thread(target=listening.serve_forever, daemon=True).start()
+port = listening.port
+""",
+    "bokeh": """
+import asyncio, threading
+from bokeh.models import Div
+from bokeh.server.server import Server
+ready = threading.Event()
+def run():
+    global port
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    server = Server(lambda doc: doc.add_root(Div(text="x")), port=0)
+    server.start()
+    port = server.port
+    ready.set()
+    server.io_loop.start()
+threading.Thread(target=run, daemon=True).start()
+ready.wait(20)
+""",
+    "panel": """
+import socket
+with socket.create_server(("127.0.0.1", 0)) as free:
+    port = free.getsockname()[1]
+import panel
+panel.serve(panel.pane.Str("x"), port=port, threaded=True, show=False, verbose=False)
+""",
+    "gradio": """
+import gradio
+demo = gradio.Interface(lambda text: text, "text", "text")
+demo.launch(prevent_thread_lock=True, quiet=True)
+port = demo.server_port
+""",
+}
+"""Other tools that start a server in a kernel; measured where they are installed, until the first page."""
+
+PAGE = """
+import urllib.request
+while True:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/").read()
+        break
+    except OSError:
+        time.sleep(0.001)
+"""
+
 PROJECT, RAW = "labserver.project.asgi:application", "bench:raw_echo"
 
 
@@ -126,8 +190,14 @@ def start(repetitions=7):
         "daphne alone": (BARE, RAW, "/"),
         "uvicorn alone": (UVICORN, RAW, "/"),
     }
-    rows = {name: [] for name in rivals}
+    installed = {name: code for name, code in OTHERS.items() if importlib.util.find_spec(name)}
+    rows = {name: [] for name in (*rivals, *installed)}
     for _ in range(repetitions):
+        for name, code in installed.items():
+            with Kernel() as kernel:
+                kernel.run("import time")
+                code = f"began = time.perf_counter()\n{code}{PAGE}elapsed = time.perf_counter() - began"
+                rows[name].append(kernel.run(code, "elapsed") * 1000)
         for name, (code, application, path) in rivals.items():
             with Kernel() as kernel:
                 kernel.run("from websockets.sync.client import connect; import time")
@@ -220,6 +290,18 @@ def standalone(application):
             child.kill()
 
 
+def _used(running):
+    """Processor time in seconds; to the nanosecond on Linux, elsewhere in ticks of the system's clock."""
+    try:
+        return (
+            sum(int(each.read_text().split()[0]) for each in Path(f"/proc/{running.pid}/task").glob("*/schedstat"))
+            / 1e9
+        )
+    except OSError:
+        times = running.cpu_times()
+        return times.user + times.system
+
+
 async def _talk(port, path, messages, clients=4):
     async def one():
         url = f"ws://127.0.0.1:{port}{path}"
@@ -239,6 +321,7 @@ def echo(repetitions=15, messages=2000):
             kernel.run(LABSERVER.format(application=application))
             rivals = {
                 "daphne in a thread": stack.enter_context(process(BARE.format(application=application))),
+                "labserver, not recording": stack.enter_context(process(UNRECORDED.format(application=application))),
                 "labserver, recording": stack.enter_context(process(LABSERVER.format(application=application))),
                 "daphne command, alone": stack.enter_context(standalone(application)),
                 "labserver, recording, in a kernel": (kernel.run("", "port"), kernel.process),
@@ -246,17 +329,19 @@ def echo(repetitions=15, messages=2000):
             rows, speed = {name: [] for name in rivals}, {name: [] for name in rivals}
             for repetition in range(-1, repetitions):
                 for name, (port, running) in rivals.items():
-                    before, began = running.cpu_times(), time.perf_counter()
+                    before, began = _used(running), time.perf_counter()
                     asyncio.run(_talk(port, path, messages))
-                    wall, after = time.perf_counter() - began, running.cpu_times()
+                    wall, after = time.perf_counter() - began, _used(running)
                     if repetition >= 0:
-                        used = after.user + after.system - before.user - before.system
-                        rows[name].append(used / messages * 1e6)
+                        rows[name].append((after - before) / messages * 1e6)
                         speed[name].append(messages / wall)
         table(f"Echo, {title}: processor time per message", rows, "µs", "daphne in a thread")
-        kernel, alone = rows["labserver, recording, in a kernel"], rows["daphne command, alone"]
-        ratio = statistics.median(a / b for a, b in zip(kernel, alone, strict=True))
-        print(f"  {'in a kernel, against the daphne command':44} {'':39} ratio {ratio:5.2f}")
+        for text, one, other in (
+            ("recording, against not recording", "labserver, recording", "labserver, not recording"),
+            ("in a kernel, against the daphne command", "labserver, recording, in a kernel", "daphne command, alone"),
+        ):
+            ratio = statistics.median(a / b for a, b in zip(rows[one], rows[other], strict=True))
+            print(f"  {text:44} {'':39} ratio {ratio:5.2f}")
         table(f"Echo, {title}: messages per second", speed, "/s", "daphne in a thread")
 
 
