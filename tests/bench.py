@@ -72,16 +72,6 @@ while not listening.started:
 port = listening.servers[0].sockets[0].getsockname()[1]
 """
 
-UNRECORDED = """
-import importlib
-from labserver.live import reactor
-from labserver.live.server import _listen, configure_django
-configure_django()
-module, _, name = "{application}".partition(":")
-reactor.start()
-port = reactor.call(_listen(reactor.Daphne(getattr(importlib.import_module(module), name)), 0))
-"""
-
 OTHERS = {
     "dash": """
 import threading, dash
@@ -260,12 +250,15 @@ async with server.connect("/") as ws:
 
 @contextlib.contextmanager
 def process(code):
-    """A process of its own that runs a rival until the block ends; gives its port and its process."""
-    code += "\nprint(port, flush=True)\ninput()"
+    """A process of its own that runs a rival until the block ends; gives its port, its process and its input.
+
+    A line of code that is written to its input is run.
+    """
+    code += "\nprint(port, flush=True)\nimport sys\nfor line in sys.stdin:\n    exec(line)\n    print(flush=True)"
     with subprocess.Popen([sys.executable, "-c", code], env=ENVIRONMENT, cwd=HERE, text=True, stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as child:  # fmt: skip
         try:
-            yield int(child.stdout.readline()), psutil.Process(child.pid)
+            yield int(child.stdout.readline()), psutil.Process(child.pid), child
         finally:
             child.kill()
 
@@ -319,16 +312,21 @@ def echo(repetitions=15, messages=2000):
         with contextlib.ExitStack() as stack:
             kernel = stack.enter_context(Kernel())
             kernel.run(LABSERVER.format(application=application))
+            # One process for both: two that are alike differ by 3 % for their whole life, by where their memory lies.
+            port, running, child = stack.enter_context(process(LABSERVER.format(application=application)))
             rivals = {
-                "daphne in a thread": stack.enter_context(process(BARE.format(application=application))),
-                "labserver, not recording": stack.enter_context(process(UNRECORDED.format(application=application))),
-                "labserver, recording": stack.enter_context(process(LABSERVER.format(application=application))),
+                "daphne in a thread": stack.enter_context(process(BARE.format(application=application)))[:2],
+                "labserver, not recording": (port, running, child, "server._daphne.application = server.application"),
+                "labserver, recording": (port, running, child, "server._daphne.application = server._recorder"),
                 "daphne command, alone": stack.enter_context(standalone(application)),
                 "labserver, recording, in a kernel": (kernel.run("", "port"), kernel.process),
             }
             rows, speed = {name: [] for name in rivals}, {name: [] for name in rivals}
             for repetition in range(-1, repetitions):
-                for name, (port, running) in rivals.items():
+                for name, (port, running, *switch) in rivals.items():
+                    if switch:
+                        print(switch[1], file=switch[0].stdin, flush=True)
+                        switch[0].stdout.readline()
                     before, began = _used(running), time.perf_counter()
                     asyncio.run(_talk(port, path, messages))
                     wall, after = time.perf_counter() - began, _used(running)
@@ -364,7 +362,7 @@ def broadcast(repetitions=9):
 
     for members in MEMBERS:
         rows = {"daphne in a thread": [], "labserver, recording": []}
-        with process(stock) as (bare, _), process(code) as (ours, _):
+        with process(stock) as (bare, *_), process(code) as (ours, *_):
             for _ in range(repetitions):
                 rows["daphne in a thread"].append(asyncio.run(run(bare, members)))
                 rows["labserver, recording"].append(asyncio.run(run(ours, members)))

@@ -26,7 +26,7 @@ _LIBRARIES = (str(Path(inspect.__file__).parent), str(Path(__file__).parents[1])
 _INSTALLED = ("site-packages", "dist-packages")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Connection:
     """A connection that is being served, as the server sees it."""
 

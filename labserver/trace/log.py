@@ -29,6 +29,9 @@ _ATOMS = frozenset({str, bytes, int, float, bool, type(None)})
 _SIZED = frozenset({str, bytes})
 
 
+_clock = time.perf_counter
+
+
 class Log:
     """A bounded record of events, written by one thread and read by any."""
 
@@ -37,6 +40,7 @@ class Log:
         self.total = 0
         self.started = time.perf_counter()
         self._ring: deque = deque(maxlen=limit * _COLUMNS)
+        self._extend = self._ring.extend
         self._scopes: dict[int, tuple[str, bytes, int]] = {}  # type, the scope, how many rows there were before
         self._channels: dict[str, int] = {}
         self._serial = 0
@@ -62,18 +66,13 @@ class Log:
 
     def add(self, connection: int, direction: str, message: Mapping[str, Any]) -> None:
         """Record one event; `message["type"]` is its type."""
-        kind = message.get("type")
-        key = value = None
-        if len(message) == 2:
-            key, other = message
-            if key == "type":
-                key = other
-            value = message[key]
-        atom = key.__class__ is str and value.__class__ in _ATOMS and kind.__class__ is str
-        if not atom or (value.__class__ in _SIZED and len(value) > PAYLOAD_LIMIT):
-            kind, key, value = str(plain(kind)), None, marshal.dumps(plain(message))
+        kind, key, value = message.get("type"), "text", message.get("text")
+        if (  # not what nearly every event is, a short text alone
+            value.__class__ is not str or kind.__class__ is not str or len(message) != 2 or len(value) > PAYLOAD_LIMIT
+        ):
+            kind, key, value = _atoms(kind, message)
         number = self.total + 1
-        self._ring.extend((number, time.perf_counter(), connection, direction, kind, key, value))
+        self._extend((number, _clock(), connection, direction, kind, key, value))
         self.total = number  # only now: who sees the number finds the row
 
     def channels_of(self, connection: int) -> list[str]:
@@ -117,6 +116,19 @@ class Log:
     def channel_names(self, names: Mapping[int, str]) -> dict[str, str]:
         """Each known channel, and the name of its connection."""
         return {channel: names[number] for channel, number in list(self._channels.items()) if number in names}
+
+
+def _atoms(kind: Any, message: Mapping[str, Any]) -> tuple[str, str | None, Any]:
+    """The columns of an event: its type, and its one other entry, or no key and the whole message as bytes."""
+    if len(message) == 2:
+        key, other = message
+        if key == "type":
+            key = other
+        value = message[key]
+        if key.__class__ is str and value.__class__ in _ATOMS and kind.__class__ is str:
+            if value.__class__ not in _SIZED or len(value) <= PAYLOAD_LIMIT:
+                return kind, key, value
+    return str(plain(kind)), None, marshal.dumps(plain(message))
 
 
 def plain(value: Any, depth: int = _DEPTH) -> Any:
