@@ -1,8 +1,11 @@
 """What all tests share: programs that may be missing, and the closing line that counts them."""
 
+import json
 import os
 import shutil
 import tempfile
+import time
+import urllib.request
 
 import pytest
 
@@ -38,6 +41,21 @@ def pytest_runtest_setup(item):
                 if os.environ.get("LABSERVER_REQUIRE_ALL") == "1":
                     pytest.fail(reason, pytrace=False)
                 pytest.skip(reason)
+
+
+def jupyter_address(process, runtime):
+    """The address of a Jupyter server that is starting, as soon as it answers; `runtime` is its runtime folder."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        for file in runtime.glob("jpserver-*.json"):
+            try:
+                url = json.loads(file.read_text())["url"]
+                urllib.request.urlopen(f"{url}api", timeout=5).close()
+                return url
+            except (OSError, ValueError):
+                pass  # not yet written, or not yet listening
+        time.sleep(0.1)
+    raise AssertionError(f"expected a Jupyter server within a minute, found none; its exit status is {process.poll()}")
 
 
 @pytest.hookimpl(trylast=True)

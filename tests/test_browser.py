@@ -9,13 +9,11 @@ import secrets
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from .conftest import find_program
+from .conftest import find_program, jupyter_address
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 60_000
@@ -54,24 +52,10 @@ def jupyterlab(tmp_path_factory):
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
-        yield _address(process, runtime), token
+        yield jupyter_address(process, runtime), token
     finally:
         process.terminate()
         process.wait(20)
-
-
-def _address(process, runtime):
-    end = time.monotonic() + 60
-    while time.monotonic() < end and process.poll() is None:
-        for file in runtime.glob("jpserver-*.json"):
-            try:
-                url = json.loads(file.read_text())["url"]
-                urllib.request.urlopen(f"{url}api", timeout=5).close()
-                return url
-            except (OSError, ValueError):
-                pass  # not yet written, or not yet listening
-        time.sleep(0.1)
-    raise AssertionError(f"JupyterLab did not start; its exit status is {process.poll()}")
 
 
 @pytest.fixture(scope="module")

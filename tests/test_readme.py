@@ -11,11 +11,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+
+from .conftest import jupyter_address
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,27 +53,13 @@ def test_lab_serves_jupyterlab(tmp_path):
         command = ["make", "lab", "ARGS=--no-browser"]
         make = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        address = _served(make, tmp_path)
+        address = jupyter_address(make, tmp_path)
         lesson = f"{address}api/contents/notebooks/00_start_here.ipynb?content=0&token=for-this-test"
         with urllib.request.urlopen(lesson, timeout=10) as answer:
             assert json.load(answer)["type"] == "notebook"
     finally:
         os.killpg(make.pid, signal.SIGTERM)
         make.wait(20)
-
-
-def _served(process, runtime):
-    end = time.monotonic() + 60
-    while time.monotonic() < end and process.poll() is None:
-        for file in runtime.glob("jpserver-*.json"):
-            try:
-                address = json.loads(file.read_text())["url"]
-                urllib.request.urlopen(f"{address}api", timeout=5).close()
-                return address
-            except (OSError, ValueError):
-                pass  # not yet written, or not yet listening
-        time.sleep(0.1)
-    raise AssertionError((runtime / "log").read_text())
 
 
 def test_test_runs_the_unit_tests_and_the_notebooks():
