@@ -8,12 +8,12 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from .conftest import jupyter_address
@@ -51,14 +51,17 @@ def test_lab_serves_jupyterlab(tmp_path):
     environment = os.environ | {"JUPYTER_RUNTIME_DIR": str(tmp_path), "JUPYTER_TOKEN": "for-this-test"}
     with open(tmp_path / "log", "wb") as log:
         command = ["make", "lab", "ARGS=--no-browser"]
-        make = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+        make = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
         address = jupyter_address(make, tmp_path)
         lesson = f"{address}api/contents/notebooks/00_start_here.ipynb?content=0&token=for-this-test"
         with urllib.request.urlopen(lesson, timeout=10) as answer:
             assert json.load(answer)["type"] == "notebook"
     finally:
-        os.killpg(make.pid, signal.SIGTERM)
+        children = psutil.Process(make.pid).children(recursive=True)
+        for each in children:
+            each.terminate()
+        psutil.wait_procs(children, timeout=20)
         make.wait(20)
 
 

@@ -109,7 +109,7 @@ async def get(url: str, settle: Callable, **options: Any) -> Any:
 
 
 def refused(error: InvalidHandshake) -> None:
-    """Raise what websockets raised, without the eight frames of its inside that a learner cannot use."""
+    """Raise what websockets raised; the frames of its inside are left out."""
     # The server answered the handshake with an HTTP status instead of 101 Switching Protocols.
     raise error.with_traceback(None) from None
 

@@ -75,6 +75,8 @@ def test_cells_share_a_kernel_in_their_folder(tmp_path):
                 await kernel.evaluate("nothing")
             with pytest.raises(CellFailed, match="(?s)cell 4: expected no exception.*raised ZeroDivisionError"):
                 await kernel.run_marked("cell 4", v4.new_code_cell("1 / 0"))
+            right = await kernel.run_marked("cell 5", v4.new_code_cell("2 + 3"))
+            assert right.outputs[0].data["text/plain"] == "5"
             return done, probe
 
     ((done, probe),) = together(main())
