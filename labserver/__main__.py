@@ -15,6 +15,10 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="labserver", description="A live Channels server in a notebook, and its checks.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("demo", help="a conversation on a live server, as a text diagram, in seconds")
+    exercises = commands.add_parser("exercises", help="derive exercises/ from solutions/, or check that it is so")
+    either = exercises.add_mutually_exclusive_group(required=True)
+    either.add_argument("--write", action="store_true", help="write each file that is missing or stale")
+    either.add_argument("--check", action="store_true", help="write nothing; fail if a byte would change")
     for name, purpose in (
         ("validate", "run notebooks and hold them to what they claim"),
         ("refresh", "run notebooks again and store their outputs"),
@@ -34,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from labserver.live import demo
 
             return demo.main()
+        if options.command == "exercises":
+            from labserver.course import derive
+
+            return derive.run(options.write)
         if options.command == "validate":
             from labserver.validation import command
 

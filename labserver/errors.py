@@ -3,6 +3,7 @@
 Room: names and texts only; imports nothing of labserver, so that every other room may import it.
 
     LabError
+    ├── ExerciseError        an exercise, or its solution, is not as it should be
     ├── NotAnApplication     what was handed to serve() cannot be called as an ASGI application
     ├── PortInUse            somebody else listens on the port that was asked for
     ├── ReactorConflict      another Twisted reactor was installed before the lab's
@@ -17,6 +18,10 @@ Each text says what was expected, what was found, and the next step.
 
 class LabError(Exception):
     """Base of all errors that labserver raises on purpose."""
+
+
+class ExerciseError(LabError, ValueError):
+    """An exercise, or its solution, is not as it should be."""
 
 
 class NotAnApplication(LabError, TypeError):

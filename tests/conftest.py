@@ -29,6 +29,7 @@ def pytest_configure(config):
     folder = tempfile.TemporaryDirectory(prefix="ipython-")
     config.add_cleanup(folder.cleanup)
     os.environ["IPYTHONDIR"] = folder.name
+    os.environ["LABSERVER_STATE"] = os.path.join(folder.name, "state")
 
 
 def pytest_runtest_setup(item):

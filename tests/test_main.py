@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from labserver import __main__ as command
-from labserver.errors import ValidationError
+from labserver.errors import ExerciseError, ValidationError
 
 
 @pytest.fixture
@@ -37,6 +37,21 @@ def test_demo_runs_the_demonstration(called):
     assert calls == [("main",)]
 
 
+@pytest.mark.parametrize(("flag", "write"), [("--write", True), ("--check", False)])
+def test_exercises_are_written_or_checked(called, flag, write):
+    """`labserver exercises` says which of the two is asked, and fails where the work does."""
+    calls = called("labserver.course.derive.run", 1)
+    assert command.main(["exercises", flag]) == 1
+    assert calls == [("run", write)]
+
+
+def test_exercises_that_cannot_be_written_are_status_2(called, capsys):
+    """An error out of `labserver exercises` is one line on stderr and exit status 2."""
+    called("labserver.course.derive.run", ExerciseError("expected a folder, found a file"))
+    assert command.main(["exercises", "--write"]) == 2
+    assert capsys.readouterr().err == "labserver: expected a folder, found a file\n"
+
+
 def test_validate_gets_the_paths(called):
     """`labserver validate PATH…` hands the paths and options over, and fails where they do."""
     calls = called("labserver.validation.command.validate", 1)
@@ -60,7 +75,16 @@ def test_an_error_of_the_labs_own_is_status_2(called, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["validate"], ["refresh"], ["no-such-command"], ["demo", "--no-such-option"]]
+    "arguments",
+    [
+        [],
+        ["validate"],
+        ["refresh"],
+        ["no-such-command"],
+        ["demo", "--no-such-option"],
+        ["exercises"],
+        ["exercises", "--write", "--check"],
+    ],
 )
 def test_wrong_arguments_are_status_2(arguments, capsys):
     """Arguments that are missing or unknown end with the usage and exit status 2."""
@@ -76,8 +100,8 @@ def test_help_names_every_command(capsys):
         command.main(["--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    for name in ("demo", "validate", "refresh"):
-        assert f"    {name} " in shown
+    for name in ("demo", "exercises", "validate", "refresh"):
+        assert f"\n    {name}" in shown
 
 
 def test_it_runs_as_a_module():

@@ -1,0 +1,1 @@
+"""Exercises: judged by what they do on the wire, and derived from their solutions."""
