@@ -7,12 +7,16 @@ ROOT := $(if $(filter 0,$(shell id -u 2>&1)),--allow-root)
 # Where a program is missing, tests are skipped, and the lines that only they run are not held against anybody.
 WHOLE := $(if $(filter 1,$(LABSERVER_REQUIRE_ALL)),--cov-fail-under=100)
 
-.PHONY: lab test demo setup notebooks refresh lint bench lock
+# What checks remember must not mix with what the person at this machine has done.
+test notebooks refresh: export LABSERVER_STATE = $(CURDIR)/.venv/state
+
+.PHONY: lab test demo setup notebooks exercises refresh lint bench lock
 
 lab: $(READY)
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ROOT) $(ARGS)
 
 test: $(READY)
+	$(BIN)/labserver exercises --check
 	$(BIN)/labserver validate $(wildcard $(NB:=/*.ipynb))
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov $(WHOLE) $(ARGS)
 
@@ -23,6 +27,9 @@ setup: $(READY)
 
 notebooks: $(READY)
 	$(BIN)/labserver validate $(NB)
+
+exercises: $(READY)
+	$(BIN)/labserver exercises --write
 
 refresh: $(READY)
 	$(BIN)/labserver refresh $(NB)

@@ -10,6 +10,11 @@ _PUBLIC = {
     "LiveServer": "labserver.live.server",
     "serve": "labserver.live.server",
     "Trace": "labserver.trace.events",
+    "check": "labserver.course.api",
+    "hint": "labserver.course.api",
+    "progress": "labserver.course.api",
+    "reset": "labserver.course.api",
+    "solution": "labserver.course.api",
 }
 
 __all__ = sorted(_PUBLIC)

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKE = re.findall(r"^(make .*)$", README, re.M) + re.findall(r"`(make [^`]+)`", README)
 
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
+
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -36,7 +38,7 @@ def test_every_make_command_of_the_readme_is_known_here():
     """No command stands in the README that the tests of this module do not run."""
     assert set(MAKE) == {
         "make lab", "make lab ARGS=--no-browser", "make demo", "make test", 'make notebooks NB="notebooks/01*.ipynb"',
-        "make refresh", "make lint", "make bench", "make setup",
+        "make refresh", "make exercises", "make lint", "make bench", "make setup",
     }  # fmt: skip
 
 
@@ -66,9 +68,13 @@ def test_lab_serves_jupyterlab(tmp_path):
 
 
 def test_test_runs_the_unit_tests_and_the_notebooks():
-    """`make test`, which is what runs this test, is the validation of the lessons and then pytest."""
+    """`make test`, which is what runs this test, checks the exercises, validates the notebooks, and runs pytest."""
     recipe = run("make --dry-run test")
-    assert "pytest" in recipe and "labserver validate" in recipe and "00_start_here.ipynb" in recipe
+    parts = ["labserver exercises --check", "labserver validate", "notebooks/00_start_here.ipynb", "pytest"]
+    assert [recipe.find(part) for part in parts] == sorted(
+        recipe.find(part) for part in parts
+    ) and "solutions/00" in recipe
+    assert parts[0] in recipe
 
 
 def test_notebooks_validates_those_that_are_named():
@@ -98,7 +104,7 @@ def test_the_code_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys)
     (tmp_path / "mysite" / "asgi.py").write_text("from labserver.project.echo.consumers import EchoConsumer\n"
                                                  "application = EchoConsumer.as_asgi()\n")  # fmt: skip
     monkeypatch.syspath_prepend(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    _, example = EXAMPLES
     names = {}
     code = compile(example, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
@@ -113,6 +119,24 @@ def test_the_code_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys)
         assert [event.type for event in names["trace"]][-1] == "websocket.disconnect"
     finally:
         names["server"].stop()
+
+
+def test_the_exercise_of_the_readme_goes_as_it_says(tmp_path, monkeypatch):
+    """A check, a hint, and after the pass the solution, of an exercise that is there."""
+    monkeypatch.setenv("LABSERVER_STATE", str(tmp_path))
+    check, *others = ast.parse(EXAMPLES[0]).body[1:]
+
+    async def shout(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (event := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": event["text"].upper()})
+
+    names = {"shout": shout}
+    exec(EXAMPLES[0], names)
+    assert eval(ast.unparse(check), names).outcome == "passed"
+    said = [str(eval(ast.unparse(each), names)) for each in others]
+    assert said[0].startswith("Hint 2") and "async def shout" in said[1] and "✓" in said[2]
 
 
 def test_the_picture_of_the_readme_is_what_the_lesson_shows():

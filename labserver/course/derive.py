@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import permutations, product
+from itertools import permutations
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,7 +34,7 @@ from nbformat.validator import iter_validate
 from labserver.errors import ExerciseError
 
 TELLING = 12
-"""A line of a solution this long is an answer; shorter ones (`else:`, `pass`) stand in any program."""
+"""A line of a solution this long may be an answer; shorter ones (`else:`, `pass`) stand in any program."""
 
 KEPT = ("deletable", "editable", "reason", "tags")
 """Cell metadata that authors set; all else is what front ends remember of a session."""
@@ -54,7 +54,7 @@ class _Cell:
     node: NotebookNode
     place: str
     shown: list[tuple[int, str]] = field(default_factory=list)
-    hidden: list[tuple[int, str]] = field(default_factory=list)
+    hidden: list[list[tuple[int, str]]] = field(default_factory=list)  # by region
     marked: bool = False
 
     @property
@@ -108,6 +108,7 @@ def _split(cell: _Cell) -> None:
                 found = f"expected END SOLUTION for line {opened}, found another BEGIN SOLUTION"
                 raise cell.error(number, f"{found}; close the first region, regions do not nest")
             opened, cell.marked = number, True
+            cell.hidden.append([])
             hint = f": {marker['hint']}" if marker["hint"] else ""
             stub = f"...  # your code here{hint}" if cell.is_code else f"*Your answer here{hint or '.'}*"
             line = marker["indent"] + stub
@@ -115,7 +116,7 @@ def _split(cell: _Cell) -> None:
             form = "### {} SOLUTION" if cell.is_code else "<!-- {} SOLUTION -->"
             expected = f"expected `{form.format('BEGIN')}` or `{form.format('END')}` alone on a line"
             raise cell.error(number, f"{expected}, found `{line.strip()}`; spell it so, or use other words")
-        (cell.hidden if opened and not marker else cell.shown).append((number, line))
+        (cell.hidden[-1] if opened and not marker else cell.shown).append((number, line))
     if opened:
         raise cell.error(opened, "expected END SOLUTION below BEGIN SOLUTION, found the end of the cell; close it")
 
@@ -148,17 +149,22 @@ def _parse(cell: _Cell) -> None:
 
 
 def _search(cells: Sequence[_Cell]) -> None:
-    """Look for the lines of each solution in all other cells."""
+    """Look for the whole of each region in all other cells: one line of several may be what any program says."""
     for cell, other in permutations(cells, 2):
-        for (number, line), (found, given) in product(cell.hidden, other.shown):
-            answer = line.strip()
-            telling = len(answer) >= TELLING and not (cell.is_code and answer.startswith("#"))
-            if telling and answer in given:
+        for region in cell.hidden:
+            answers = [(number, line.strip()) for number, line in region if _tells(cell, line.strip())]
+            found = [next((at for at, given in other.shown if answer in given), 0) for _, answer in answers]
+            if found and all(found):
+                number, answer = answers[0]
                 raise other.error(
-                    found,
+                    found[0],
                     f"expected no answer outside its region, found `{answer}` of cell {cell.node.id}, line {number}; "
                     "reword it here, or move it out of the region there",
                 )
+
+
+def _tells(cell: _Cell, line: str) -> bool:
+    return len(line) >= TELLING and not (cell.is_code and line.startswith("#"))
 
 
 def _built(cell: _Cell) -> NotebookNode:

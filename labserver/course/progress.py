@@ -1,7 +1,7 @@
 """What the learner has done, kept between kernels, and its picture.
 
 Room: one JSON file, `progress.json`, in the learner's data folder or in the folder that LABSERVER_STATE names, and
-what stands beside it under the same name; of labserver only the pictures' colours and words. It keeps counts and
+what stands beside it under the same name; its picture is `bars`. It keeps counts and
 marks: no name of a person, no source code, no time. Nothing that is wrong with the file or its folder may break a
 check: a broken file is set aside, and where nothing can be written this process remembers.
 
@@ -19,14 +19,13 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
-from enum import StrEnum
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from labserver.trace import payload, theme
+from . import bars
+from .bars import Mark
 
 VERSION = 1
 """Of the file's format."""
@@ -255,17 +254,6 @@ def _say(text: str) -> None:
         print(f"channels-lab: {text}", file=sys.stderr)
 
 
-class Mark(StrEnum):
-    """How far an exercise is; begun is one that was tried, or whose hint or solution was looked at."""
-
-    PASSED = "✓"
-    BEGUN = "○"
-    AHEAD = "·"
-
-
-_NAMES = {Mark.PASSED: "passed", Mark.BEGUN: "begun", Mark.AHEAD: "not begun"}
-
-
 class Progress:
     """A bar per lesson, as things stand when it is made; `str()` is for the terminal, a notebook shows the picture.
 
@@ -297,108 +285,16 @@ class Progress:
 
     def __str__(self) -> str:
         stems = max((len(stem) for stem in self.lessons), default=0)
-        bars = max((len(lesson) for lesson in self.lessons.values()), default=0)
+        marks = max((len(lesson) for lesson in self.lessons.values()), default=0)
         lines = [
-            f"{stem:<{stems}}  {''.join(mark for _, mark in lesson):<{bars}}  {_passed(lesson)}"
+            f"{stem:<{stems}}  {''.join(mark for _, mark in lesson):<{marks}}  {bars.passed(lesson)}"
             for stem, lesson in self.lessons.items()
         ]
         return "\n".join([*lines, self.summary])
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        return {"text/plain": str(self), "image/svg+xml": _svg(self)}
+        return {"text/plain": str(self), "image/svg+xml": bars.svg(self.lessons, self.summary)}
 
 
 def _mark(record: Record) -> Mark:
     return Mark.PASSED if record.passed else Mark.AHEAD if record == Record() else Mark.BEGUN
-
-
-def _passed(lesson: Sequence[tuple[str, Mark]]) -> str:
-    return f"{sum(mark is Mark.PASSED for _, mark in lesson)} of {len(lesson)}"
-
-
-_WIDTH, _LEFT, _BAR, _ROW = 820, 216, 520, 36  # of the picture; where its bars begin, how wide and far apart they are
-
-_SHAPES = """
-text{font:13px -apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,"Liberation Sans",sans-serif}
-.bold{font-weight:600}
-.mono{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono","Liberation Mono",monospace}
-.end{text-anchor:end}
-rect{stroke-width:1.5}
-rect.ahead{stroke-dasharray:3 3}
-path{stroke-width:2.5;fill:none;stroke-linecap:round;stroke-linejoin:round}
-path.ahead{stroke-width:5}
-"""
-
-
-def _colours(colours: Mapping[str, Any]) -> str:
-    card, edge, ink, muted, done = *(colours[each] for each in ("card", "edge", "ink", "muted")), colours["pills"][2]
-    return f"""
-rect{{fill:{card};stroke:{edge}}}
-rect.passed{{fill:{done};stroke:{done}}}
-rect.begun,path{{stroke:{ink}}}
-rect.ahead,path.ahead{{stroke:{muted}}}
-path.passed{{stroke:{card}}}
-text{{fill:{ink}}}
-text.passed{{fill:{card}}}
-text.ahead{{fill:{muted}}}
-"""
-
-
-def _style() -> str:
-    """Both colour schemes, every rule for this picture alone: a page that shows it in line keeps its own style."""
-    shapes, light, dark = (
-        "\n".join(
-            ",".join(f".lab-progress {one}" for one in selectors.split(",")) + brace + rest
-            for selectors, brace, rest in (rule.partition("{") for rule in rules.strip().splitlines())
-        )
-        for rules in (_SHAPES, _colours(theme.LIGHT), _colours(theme.DARK))
-    )
-    return f"<style>\n{shapes}\n{light}\n@media (prefers-color-scheme:dark){{\n{dark}\n}}\n</style>"
-
-
-def _svg(progress: Progress) -> str:
-    """The picture: the same bytes for the same progress, legible on light and dark pages."""
-    legend = [_segment(480 + 108 * i, 100, 13, name, mark) for i, (mark, name) in enumerate(_NAMES.items())]
-    rows, told = [], [progress.summary.rstrip(".") + "."]
-    for i, (stem, lesson) in enumerate(progress.lessons.items()):
-        y = 54 + _ROW * i
-        rows.append(_text("mono", 20, y + 17, stem, 26))
-        for j, (id, mark) in enumerate(lesson):
-            start, end = (_LEFT + _BAR * each // len(lesson) for each in (j, j + 1))
-            rows.append(_segment(start, end - start - min(6, (end - start) // 4), y, id, mark))
-        rows.append(_text("end", _WIDTH - 20, y + 17, _passed(lesson), 10))
-        told.append(f"{stem}: {', '.join(f'{id} {_NAMES[mark]}' for id, mark in lesson)}.")
-    height = 54 + _ROW * len(progress.lessons) + 36
-    return "\n".join(
-        [
-            '<svg xmlns="http://www.w3.org/2000/svg" class="lab-progress" role="img" '
-            f'aria-labelledby="lab-progress-title lab-progress-desc" width="{_WIDTH}" '
-            f'viewBox="0 0 {_WIDTH} {height}" style="max-width:100%;height:auto">',
-            '<title id="lab-progress-title">Your progress</title>'
-            f'<desc id="lab-progress-desc">{escape(payload.visible(" ".join(told)))}</desc>',
-            _style(),
-            f'<rect x="0.5" y="0.5" width="{_WIDTH - 1}" height="{height - 1}" rx="10"/>',
-            _text("bold", 20, 30, "Your progress", 26),
-            *legend,
-            *rows,
-            _text("bold", 20, height - 18, progress.summary, 120),
-            "</svg>",
-        ]
-    )
-
-
-def _text(classes: str, x: int, y: int, words: str, room: int) -> str:
-    words = payload.shorten(payload.visible(words), room)
-    return f'<text class="{classes}" x="{x}" y="{y}">{escape(words)}</text>'
-
-
-def _segment(x: int, width: int, y: int, words: str, mark: Mark) -> str:
-    """One exercise: colour, rim and sign say the same; the words stand beside the sign where there is room."""
-    kind = mark.name.lower()
-    room = (width - 34) // 7
-    middle, said = (x + 16, _text(kind, x + 28, y + 17, words, room)) if room > 3 else (x + width // 2, "")
-    sign = {Mark.PASSED: "m-5 0l4 4l6 -8", Mark.BEGUN: "m-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", Mark.AHEAD: "m0 0h0.01"}
-    return (
-        f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="26" rx="5"/>'
-        f'<path class="{kind}" d="M{middle} {y + 13}{sign[mark]}"/>{said}'
-    )

@@ -11,10 +11,11 @@ import linecache
 import re
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from labserver.trace.events import CELL, Log
@@ -41,8 +42,9 @@ class Connection:
 class Recorder:
     """Runs the current application for each connection, and records what passes."""
 
-    def __init__(self, log: Log, crashed: Callable[[int], Awaitable[None]]):
+    def __init__(self, log: Log, crashed: Callable[[int], Awaitable[None]], tell: Callable[..., None] | None = None):
         self.log = log
+        self._tell = tell or say
         self.application: Callable | None = None
         self.version = 0
         self.live: dict[int, Connection] = {}
@@ -117,7 +119,7 @@ class Recorder:
         else:
             effect = "the client gets HTTP 500" if connection.state == "connecting" else "the response is cut off"
         what = "".join(traceback.format_exception_only(error)).rstrip()
-        say(f"{connection.scope['path']} crashed: {effect}", *lines, what, *_hints(what))
+        self._tell(f"{connection.scope['path']} crashed: {effect}", *lines, what, *_hints(what))
         await self._crashed(connection.number)
 
     async def _refuse(
@@ -128,7 +130,7 @@ class Recorder:
         self.log.add(connection.number, "error", {"type": "NoRoute", "text": f"no route for {path}"})
         known = routes(application, kind)
         status = "403" if kind == "websocket" else "404"
-        say(
+        self._tell(
             f"no route for {path}: {error}",
             f"  the client gets HTTP {status}; "
             + (f"the routes are: {', '.join(known)}" if known else f"the application has no routes for {kind}"),
@@ -151,7 +153,7 @@ class Recorder:
                     "the application returned before its response was complete: the client waits until its time limit"
                 )
             self.log.add(connection.number, "error", {"type": "Returned", "text": text})
-            say(f"{connection.scope['path']}: {text}")
+            self._tell(f"{connection.scope['path']}: {text}")
 
 
 def _next_state(state: str, message: dict) -> str:
@@ -184,8 +186,26 @@ def _hints(error: str) -> list[str]:
 
 def own_lines(error: BaseException) -> list[str]:
     """The learner's own lines of a traceback: no library, no temporary path, no cell number; the same on every run."""
+    return _own(traceback.extract_tb(error.__traceback__))
+
+
+def running_lines(frame: FrameType | None) -> list[str]:
+    """The learner's own lines that are running in a frame and its callers, in the same form."""
+    return _own(reversed(traceback.StackSummary.extract(traceback.walk_stack(frame))) if frame else ())
+
+
+def awaited_lines(coroutine: Any) -> list[str]:
+    """The learner's own lines in which a coroutine waits, in the same form."""
+    frames = []
+    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+        frames.append((frame, frame.f_lineno))
+        coroutine = coroutine.cr_await
+    return _own(traceback.StackSummary.extract(frames))
+
+
+def _own(frames: Iterable[traceback.FrameSummary]) -> list[str]:
     found = []
-    for frame in traceback.extract_tb(error.__traceback__):
+    for frame in frames:
         cell = "ipykernel" in frame.filename or frame.filename.startswith("<")
         if not cell and _is_library(Path(frame.filename)):
             continue

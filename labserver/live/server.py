@@ -243,8 +243,6 @@ def serve(application: Any, *, port: int = 0) -> LiveServer:
     The first call configures Django with `labserver.project.settings`, unless it is configured already.
     """
     global _server
-    from . import reactor  # noqa: F401 - before Django's apps: one of them is daphne, and would bring its own reactor
-
     configure_django()
     application = checked(application)
     if _server is None:
@@ -277,6 +275,8 @@ def configure_django() -> None:
     import django
     from django.apps import apps
     from django.conf import settings
+
+    from . import reactor  # noqa: F401 - before Django's apps: one of them is daphne, and would bring its own reactor
 
     if not settings.configured and "DJANGO_SETTINGS_MODULE" not in os.environ:
         os.environ["DJANGO_SETTINGS_MODULE"] = "labserver.project.settings"

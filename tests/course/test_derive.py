@@ -197,6 +197,16 @@ def test_an_answer_in_another_cell_is_refused(cell):
     assert str(error.value).startswith(expected)
 
 
+def test_one_line_of_several_is_no_answer():
+    """What a region shares with other programs may stand there; the whole of it may not."""
+    region = code(lines(BEGIN, "event = await receive()", "print(event['text'])", END), "one")
+    shared = code(lines("event = await receive()", "return event"), "two")
+    whole = code(lines("event = await receive()", "x = 1", "print(event['text'])"), "three")
+    assert derived(region, shared)[1] == shared.source
+    with pytest.raises(ExerciseError, match="cell three, line 1: expected no answer outside its region"):
+        derive(book(region, shared, whole), "s.ipynb")
+
+
 def test_what_is_no_answer_may_stand_anywhere():
     """Short lines, comments, the region's own cell and other regions give nothing away."""
     hidden = ["return 123", "# a comment that is long enough", "    ", "shared = compute()"]

@@ -450,10 +450,3 @@ def test_a_long_lesson_stays_within_the_picture():
     name = "{http://www.w3.org/2000/svg}"
     assert max(float(each.get("x")) + float(each.get("width")) for each in root.iter(f"{name}rect")) <= 820
     assert len(list(root.iter(f"{name}path"))) == 63 and "05.1" not in [each.text for each in root.iter(f"{name}text")]
-
-
-def test_every_rule_is_for_this_picture_alone():
-    """A page that shows the picture in line keeps its own style."""
-    style = progress._style().removeprefix("<style>").removesuffix("</style>").replace("\n}\n", "\n")
-    rules = [line for line in style.splitlines() if line and not line.startswith("@media")]
-    assert rules and all(one.startswith(".lab-progress ") for rule in rules for one in rule.split("{")[0].split(","))

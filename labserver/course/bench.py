@@ -1,0 +1,238 @@
+"""Where checks put an answer to the test, and what they say of it in one line.
+
+Room: what the checks of `checks/lesson_NN.py` share. It runs on the loop that `judge` made for the check, never on the
+kernel's; only the live half of `parity` is on the server's.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from labserver.errors import TimeLimit
+from labserver.live import parity as live
+from labserver.live.layers import Layers
+from labserver.live.recorder import awaited_lines
+from labserver.live.server import checked
+from labserver.trace.events import Event, Log, Trace
+
+from .exercise import Misconception
+
+CONNECT = {"type": "websocket.connect"}
+LEAVE = {"type": "websocket.disconnect", "code": 1001}
+
+
+def text(said: str) -> dict[str, Any]:
+    """The event of a text message from the client."""
+    return {"type": "websocket.receive", "text": said}
+
+
+def data(said: bytes) -> dict[str, Any]:
+    """The event of a binary message from the client."""
+    return {"type": "websocket.receive", "bytes": said}
+
+
+class Crashed(Exception):
+    """The answer raised this error."""
+
+    def __init__(self, error: BaseException):
+        super().__init__(str(error))
+        self.error = error
+
+
+class Client:
+    """One client that the bench plays; made by `Bench.join`."""
+
+    def __init__(self, bench: "Bench", application: Callable, scope: dict[str, Any]):
+        self._bench = bench
+        self._trace = Trace(bench.log)
+        self._queue: asyncio.Queue = asyncio.Queue()
+        self._errors: list[BaseException] = []
+        self._events = 0
+        bench.joined += 1
+        self._number = bench.joined  # as the bench's own log counts them
+        bench.recorder.swap(checked(application))
+        self._task = asyncio.create_task(self._run(scope))
+
+    async def _run(self, scope: dict[str, Any]) -> None:
+        try:
+            await self._bench.recorder(scope, self._queue.get, _Handshake().send)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            self._errors.append(error)  # out of a task, SystemExit would end the loop
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What passed on its connection so far."""
+        name = self._bench.trace.names.get(self._number)
+        return tuple(event for event in self._bench.trace if event.connection == name)
+
+    async def does(self, *events: dict[str, Any]) -> None:
+        """Send these events, each when the one before is dealt with, by all clients' applications.
+
+        Raises Crashed if this client's application raises, Misconception if one does not react.
+        """
+        for event in events:
+            self._queue.put_nowait(event)
+            self._events += 1
+            await asyncio.sleep(0)  # the first time, the application has not begun
+            try:
+                await live.dealt_with(self._bench.recorder, self._number, self._events, self._bench.layers.idle)
+            except TimeLimit:
+                raise self._stuck(event) from None
+            if self._errors:
+                raise Crashed(self._errors[0])
+
+    def _stuck(self, event: dict[str, Any]) -> Misconception:
+        live_now = self._bench.recorder.live.values()
+        return Misconception(
+            "waits for something else",
+            f"after {event['type']} it neither ended nor asked for the next event within {live.STEP:g} s",
+            "This is where it waits. It should come back to `await receive()`; a consumer, to the end of its method.",
+            [line for each in live_now for line in awaited_lines(each.running)],
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether its application is still there."""
+        return not self._task.done()
+
+    async def end(self) -> None:
+        """Let nothing of it be left."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+
+class Bench:
+    """Plays clients to an answer and records what passes in `trace`, which convicts the answer if it is wrong.
+
+    still_running: whether the application of the last `play` was still there after its last event.
+    """
+
+    def __init__(self) -> None:
+        self.log = Log()
+        self.trace = Trace(self.log)
+        self.recorder = live.recording(self.log)
+        self.layers = Layers(self.log, _here)
+        self.joined = 0
+        self.still_running = False
+
+    @contextlib.asynccontextmanager
+    async def join(self, application: Callable, *, path: str = "/", **scope: Any) -> AsyncIterator[Client]:
+        """A client that has connected: `async with bench.join(application) as alice`. It is gone at the end.
+
+        scope: what the scope has beside its path, for example `subprotocols=["chat"]`. What the application may send
+        before `accept` is what daphne allows. Raises what `Client.does` raises.
+        """
+        scope = {"query_string": b"", "headers": [], "subprotocols": [], **scope, "type": "websocket", "path": path}
+        client = Client(self, application, scope)
+        try:
+            await client.does(CONNECT)
+            yield client
+        finally:
+            await client.end()
+
+    async def rest(self) -> None:
+        """Wait until every client's application waits for its next event, and nothing is on its way."""
+        await live.dealt_with(self.recorder, 0, 0, self.layers.idle)
+
+    async def play(
+        self, application: Callable, *events: dict[str, Any], path: str = "/", **scope: Any
+    ) -> tuple[Event, ...]:
+        """Play one client to the end, and return what passed: `CONNECT` first, then what it sends, then `LEAVE`."""
+        trace = Trace(self.log)
+        async with self.join(application, path=path, **scope) as client:
+            await client.does(*events[1:])
+            self.still_running = client.running
+        return trace.events
+
+    @contextlib.contextmanager
+    def own_layers(self) -> Iterator[None]:
+        """Inside it there are channel layers of the check's own: the learner's groups hear nothing, the trace does."""
+        from channels.layers import channel_layers
+
+        backends, make = channel_layers.backends, vars(channel_layers).pop("make_backend", None)
+        channel_layers.backends = {}
+        try:
+            self.layers.install(channel_layers)
+            yield
+        finally:
+            del channel_layers.make_backend
+            if make is not None:
+                channel_layers.make_backend = make
+            channel_layers.backends = backends
+
+    async def parity(self, application: Callable, *events: dict[str, Any], path: str = "/") -> live.Parity:
+        """What a client sees of the answer through a communicator, and on a live server.
+
+        `play` it first: what blocks or crashes there must not come to the live server.
+        """
+        return await live.parity(events, checked(application), path=path)
+
+
+class _Handshake:
+    """The server's side of it: it refuses what daphne refuses."""
+
+    def __init__(self) -> None:
+        self._accepted = False
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message.get("type") == "websocket.accept":
+            self._accepted = True
+        if message.get("type") == "websocket.send" and not self._accepted:
+            raise ValueError("Socket has not been accepted, so cannot send over it")
+
+
+def sent(events: Iterable[Event]) -> list[Any]:
+    """What the application sent, in order: the content of a message, the type of anything else."""
+    return [
+        (event.message["bytes"] if event.message.get("text") is None else event.message["text"])
+        if event.type == "websocket.send"
+        else event.type
+        for event in events
+        if event.direction == "send"
+    ]
+
+
+def in_order(events: Iterable[Event], *types: str, name: str, step: str) -> None:
+    """Hold that events of these types passed in this order, whatever passed between; raises Misconception."""
+    passed = [event.type for event in events]
+    at = -1
+    for before, type in zip((None, *types), types, strict=False):
+        if type not in passed:
+            raise Misconception(name, f"{type} never passed", step)
+        if type not in passed[at + 1 :]:
+            raise Misconception(name, f"{type} did not pass after {before}", step)
+        at = passed.index(type, at + 1)
+
+
+async def caught(
+    test: Callable[[Callable], Awaitable[None]], right: Callable, bugs: Mapping[str, Callable]
+) -> set[str]:
+    """Which planted bugs a learner's own test catches: the names of the applications that it fails on.
+
+    test: `async def test(application)`, which raises if the application is wrong. right: an application on which it
+    must pass. bugs: wrong applications, by name. Raises Misconception if the test fails on the right one.
+    """
+    error = await _raised(test, right)
+    if error is not None:
+        raise Misconception(
+            "fails on a right application",
+            f"the test raised {type(error).__name__}: {error}".rstrip(": "),
+            "Run your test on an application that works, and mend the test first.",
+        )
+    return {name for name, application in bugs.items() if await _raised(test, application) is not None}
+
+
+async def _raised(test: Callable, application: Callable) -> BaseException | None:
+    try:
+        async with asyncio.timeout(live.STEP):
+            await test(application)
+    except (Exception, SystemExit, asyncio.CancelledError) as error:  # a communicator that timed out cancels itself
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise
+        return error
+    return None
+
+
+async def _here(coroutine: Awaitable) -> Any:
+    return await coroutine

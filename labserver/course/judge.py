@@ -1,0 +1,183 @@
+"""Runs an answer where it can do no harm, and says what came of it.
+
+Room: the thread, the time limit and what an answer may print. It runs in a thread with an event loop of its own:
+neither the kernel's loop nor the server's waits for it. What is still busy at the limit is interrupted from outside.
+"""
+
+import ast
+import asyncio
+import contextlib
+import ctypes
+import inspect
+import io
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+
+from labserver.errors import NotAnApplication
+from labserver.live.recorder import own_lines, running_lines
+
+from .bench import Bench, Crashed
+from .exercise import Exercise, Misconception
+from .result import Result
+
+LIMIT = 3.0
+"""Seconds that a check may take."""
+
+GRACE = 0.5
+"""Seconds that an interrupted answer gets to end."""
+
+OUTPUT = 400
+"""Characters of an answer's prints that are kept."""
+
+STUB = "your code here"
+"""What the stub of an exercise says in its comment, where the answer belongs."""
+
+
+class Interrupted(BaseException):
+    """Raised inside an answer that is busy when its time is up; `except Exception` does not stop it."""
+
+
+def judge(exercise: Exercise, answer: Any) -> Result:
+    """Run the check of an exercise on an answer; never raises for what the answer does."""
+    run, printed = _Run(exercise, answer), _Bounded()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), _no_exit(), run.bench.own_layers():
+        run.start()
+        run.join(LIMIT)
+        stuck = run.is_alive()
+        lines = run.interrupt() if stuck else ()
+    if not stuck and run.error is None:
+        return Result(exercise.id, "passed", output=printed.text)
+    if _has_stub(answer):
+        step = f"Replace the line `...  # {STUB}` by your own, and check again."
+        return Result(exercise.id, "unattempted", step=step)
+    trace = run.bench.trace if len(run.bench.trace) else None
+    return Result(exercise.id, *(_stuck(lines) if stuck else _explained(run.error)), trace, printed.text)
+
+
+class _Run(threading.Thread):
+    """One check of one answer; a daemon, so that one that cannot be interrupted does not keep the kernel alive."""
+
+    def __init__(self, exercise: Exercise, answer: Any):
+        super().__init__(name=f"check {exercise.id}", daemon=True)
+        self.bench = Bench()
+        self.error: BaseException | None = None
+        self._check = exercise.check(answer, self.bench)
+        self._context = ThreadSensitiveContext()
+        self._threads = ThreadPoolExecutor(max_workers=1)
+        SyncToAsync.context_to_thread_executor[self._context] = self._threads  # ours, to know whom to interrupt
+
+    def run(self) -> None:
+        try:
+            asyncio.run(self._limited())
+        except BaseException as error:  # SystemExit and KeyboardInterrupt of the answer are its own
+            self.error = error
+
+    async def _limited(self) -> None:
+        async with self._context:  # sync consumers get a thread of their own: one that blocks holds up nobody else
+            await self._check
+
+    def interrupt(self) -> tuple[str, ...]:
+        """End it where it can be ended; returns the learner's own lines that were running.
+
+        A thread that waits outside Python hears of it only when it wakes: it is left behind.
+        """
+        threads = [self, *self._threads._threads]
+        frames = sys._current_frames()
+        lines = tuple(line for thread in threads for line in running_lines(frames.get(thread.ident)))
+        for thread in threads:
+            _raise_in(thread)
+        self.join(GRACE)
+        return lines
+
+
+def _raise_in(thread: threading.Thread) -> None:
+    """Raise Interrupted in another thread.
+
+    CPython 3.11 keeps a flag up for all threads until one of them has raised its exception; while it is up, a thread
+    that is traced (by a debugger, by coverage) does not get on. So this thread raises one too, at once.
+    """
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    with contextlib.suppress(Interrupted):
+        for each in (thread.ident, threading.get_ident(), 0, 0, 0):  # pragma: no branch - raised before its end
+            raise_in(ctypes.c_ulong(each), ctypes.py_object(Interrupted))
+
+
+def _explained(error: BaseException) -> tuple[str, str, str, str, tuple[str, ...]]:
+    """The outcome, its name, what was found, the next step, and the learner's own lines."""
+    if isinstance(error, Crashed):
+        error = error.error
+    if isinstance(error, Misconception):
+        return "wrong", error.name, error.found, error.step, error.lines
+    if isinstance(error, NotAnApplication):
+        return "wrong", "not an ASGI application", str(error), "Give check() the application itself.", ()
+    step = "The error is named above, with the lines of yours that led to it, the last one nearest to it."
+    return "crashed", type(error).__name__, str(error), step, tuple(own_lines(error))
+
+
+def _stuck(lines: tuple[str, ...]) -> tuple[str, str, str, str, tuple[str, ...]]:
+    found = f"it was still busy after {LIMIT:g} s, here, and had to be interrupted"
+    step = "Look for a loop that does not end, or for a call that blocks, such as time.sleep; await instead."
+    return "wrong", "never gives way", found, step, lines
+
+
+class _Bounded(io.TextIOBase):
+    """Keeps the beginning of what is printed, and counts the rest."""
+
+    def __init__(self) -> None:
+        self._kept, self._length = "", 0
+
+    def write(self, text: str) -> int:
+        self._kept += text[: max(0, OUTPUT - len(self._kept))]
+        self._length += len(text)
+        return len(text)
+
+    @property
+    def text(self) -> str:
+        """What is kept, with a note of what is not."""
+        more = self._length - len(self._kept)
+        return self._kept + (f"… ({more} more characters)" if more else "")
+
+
+@contextlib.contextmanager
+def _no_exit() -> Iterator[None]:
+    """In a notebook `exit()` asks IPython to end the kernel: while an answer runs, it ends the answer."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None:
+        yield
+        return
+
+    def ask_exit() -> None:
+        raise SystemExit
+
+    shell.ask_exit = ask_exit
+    try:
+        yield
+    finally:
+        del shell.ask_exit
+
+
+def _has_stub(answer: Any) -> bool:
+    """Whether the answer still holds an exercise's stub: an Ellipsis, a function with one, or a class without any."""
+    if answer is ... or (isinstance(answer, (list, tuple)) and any(each is ... for each in answer)):
+        return True
+    answer = getattr(answer, "consumer_class", answer)
+    found = vars(answer).values() if inspect.isclass(answer) else [answer]
+    functions = [each for each in found if inspect.isfunction(each)]
+    return any(map(_is_stub, functions)) or (inspect.isclass(answer) and not functions)
+
+
+def _is_stub(function: Callable) -> bool:
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+        tree = ast.parse(source)
+    except (OSError, SyntaxError):
+        return False  # typed into a console: nothing to read
+    dots = [n for n in ast.walk(tree) if isinstance(n, ast.Expr) and getattr(n.value, "value", None) is ...]
+    return bool(dots) and STUB in source

@@ -1,0 +1,205 @@
+"""What checks share: clients are played, order is held, and planted bugs are counted."""
+
+import asyncio
+
+import pytest
+from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
+from channels.layers import channel_layers, get_channel_layer
+from channels.testing import WebsocketCommunicator
+
+from labserver.course.bench import CONNECT, LEAVE, Bench, Crashed, caught, data, in_order, sent, text
+from labserver.course.exercise import Misconception
+from labserver.live import parity
+from labserver.live.server import configure_django
+
+
+@pytest.fixture(autouse=True)
+def django():
+    """Consumers need it set up, as a check does it."""
+    configure_django()
+
+
+async def echo(scope, receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({**event, "type": "websocket.send"})
+
+
+class Echo(AsyncWebsocketConsumer):
+    async def receive(self, text_data=None, bytes_data=None):
+        await self.send(text_data=text_data, bytes_data=bytes_data)
+
+
+class Wired(WebsocketConsumer):
+    groups = ["bench"]
+
+    def receive(self, text_data=None, bytes_data=None):
+        from asgiref.sync import async_to_sync
+
+        async_to_sync(self.channel_layer.group_send)("bench", {"type": "say", "text": text_data})
+
+    def say(self, event):
+        self.send(event["text"])
+
+
+@pytest.mark.parametrize("application", [echo, Echo.as_asgi()])
+async def test_a_played_client_is_answered(application):
+    """Raw applications and consumers are played alike; what they send is read off in one line."""
+    events = await Bench().play(application, CONNECT, text("hello"), data(b"\x00"), LEAVE)
+
+    assert sent(events) == ["websocket.accept", "hello", b"\x00"]
+
+
+async def test_each_play_returns_its_own_events_and_the_trace_keeps_all():
+    """Two plays are two connections of one trace."""
+    bench = Bench()
+    await bench.play(echo, CONNECT, LEAVE)
+    events = await bench.play(echo, CONNECT, text("x"), LEAVE)
+
+    assert [event.connection for event in events] == ["ws-1"] * 5
+    assert {event.connection for event in bench.trace} == {"ws-1", "ws-2"}
+
+
+async def test_groups_of_a_check_are_its_own():
+    """A consumer under check joins groups that nobody else is in, and its hops are in the trace."""
+    bench, outside = Bench(), get_channel_layer()
+    channel = await outside.new_channel()
+    await outside.group_add("bench", channel)
+
+    with bench.own_layers():
+        events = await bench.play(Wired.as_asgi(), CONNECT, text("hi"), LEAVE)
+
+    assert sent(events) == ["websocket.accept", "hi"]
+    assert [event.type for event in events if event.direction == "layer"] == [
+        "group_add",
+        "group_send",
+        "receive",
+        "group_discard",
+    ]
+    assert get_channel_layer() is outside
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(outside.receive(channel), 0.01)
+
+
+def test_layers_are_put_back_as_they_were():
+    """Whether the live server has wrapped the layers or not, a check leaves them alone."""
+    before, marked = channel_layers.make_backend, object()
+    try:
+        channel_layers.make_backend = marked
+        with Bench().own_layers():
+            assert channel_layers.make_backend is not marked
+        assert channel_layers.make_backend is marked
+    finally:
+        channel_layers.make_backend = before
+
+
+async def test_a_crash_is_the_answers(monkeypatch):
+    """What the application raises comes out as its own error."""
+
+    async def crashes(scope, receive, send):
+        raise LookupError("x")
+
+    with pytest.raises(Crashed, match="x") as caught:
+        await Bench().play(crashes, CONNECT)
+    assert isinstance(caught.value.error, LookupError)
+
+
+async def test_where_an_answer_waits_is_shown(monkeypatch):
+    """An application that awaits something else than its next event is told the line in which it does."""
+    monkeypatch.setattr(parity, "STEP", 0.05)
+
+    async def dozes(scope, receive, send):
+        await asyncio.sleep(10)
+
+    with pytest.raises(Misconception) as caught:
+        await Bench().play(dozes, CONNECT)
+    assert caught.value.lines[-1].endswith("in dozes\n    await asyncio.sleep(10)")
+
+
+async def test_both_sides_are_compared():
+    """What blocks neither side is the same on both; a close before accept is not."""
+
+    async def refuses(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.close", "code": 4003})
+
+    assert await Bench().parity(echo, CONNECT, text("a"), LEAVE)
+    assert (await Bench().parity(refuses, CONNECT)).live == (("refused", 403),)
+
+
+async def test_order_is_held():
+    """Types have to pass in the order that is named, with anything between; a repeated one has to pass again."""
+    events = await Bench().play(echo, CONNECT, text("a"), text("b"), LEAVE)
+
+    in_order(events, "websocket.accept", "websocket.send", "websocket.send", name="n", step="s")
+    for types, found in (
+        (["websocket.close"], "websocket.close never passed"),
+        (["websocket.send", "websocket.accept"], "websocket.accept did not pass after websocket.send"),
+        (["websocket.send"] * 3, "websocket.send did not pass after websocket.send"),
+    ):
+        with pytest.raises(Misconception) as caught:
+            in_order(events, *types, name="order", step="Look.")
+        assert (caught.value.name, caught.value.found, caught.value.step) == ("order", found, "Look.")
+
+
+async def mute(scope, receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def closes(scope, receive, send):
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+async def a_test(application):
+    """What a learner would write."""
+    communicator = WebsocketCommunicator(application, "/")
+    connected, _ = await communicator.connect()
+    assert connected
+    await communicator.send_to(text_data="x")
+    assert await communicator.receive_from(timeout=0.05) == "x"
+    await communicator.disconnect()
+
+
+async def test_the_bugs_that_a_test_catches_are_counted():
+    """A bug is caught if the test fails on it, by an assertion or by a time limit; one that it passes is not."""
+    assert await caught(a_test, echo, {"mute": mute, "closes": closes, "none": echo}) == {"mute", "closes"}
+
+
+async def test_a_test_that_hangs_is_a_caught_bug(monkeypatch):
+    """A test that waits for ever has noticed something; the bench does not wait with it."""
+    monkeypatch.setattr(parity, "STEP", 0.05)
+
+    async def waits(application):
+        if application is mute:
+            await asyncio.Event().wait()
+
+    assert await caught(waits, echo, {"mute": mute}) == {"mute"}
+
+
+async def test_a_test_that_fails_on_what_is_right_is_a_misconception():
+    """Before bugs count, the test has to pass on an application without any."""
+
+    async def wrong(application):
+        raise AssertionError("no")
+
+    with pytest.raises(Misconception, match="fails on a right application") as caught_:
+        await caught(wrong, echo, {})
+    assert caught_.value.found == "the test raised AssertionError: no"
+
+
+async def test_a_check_that_is_cancelled_stays_so():
+    """The limit of the whole check is not taken for a caught bug."""
+
+    async def waits(application):
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(caught(waits, echo, {}))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

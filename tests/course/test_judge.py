@@ -1,0 +1,198 @@
+"""Answers are judged: whatever they do ends in a result."""
+
+import sys
+import threading
+import types
+
+import pytest
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from labserver.course import judge as module
+from labserver.course.bench import Bench
+from labserver.course.exercise import Misconception, exercise
+from labserver.course.judge import judge
+from labserver.live import parity
+
+CONNECT = {"type": "websocket.connect"}
+
+
+@exercise("99.1", title="t", goal="g", minutes=1, hints=("h",))
+async def accepts(answer, bench):
+    """The answer has to accept."""
+    events = await bench.play(answer, CONNECT)
+    if "websocket.accept" not in [event.type for event in events]:
+        raise Misconception("forgot accept", "nothing was accepted", "Accept.")
+
+
+def run(answer):
+    """Judge an answer to the exercise above."""
+    return judge(accepts, answer)
+
+
+async def right(scope, receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+
+
+def test_a_right_answer_passes():
+    """An answer that does what is asked has passed, and there is nothing else to say."""
+    result = run(right)
+    assert str(result) == "✓ 99.1 passed" and repr(result) == str(result)
+    assert result._repr_mimebundle_() == {"text/plain": "✓ 99.1 passed", "text/html": "<p><b>✓ 99.1 passed</b></p>"}
+
+
+def test_a_wrong_answer_has_its_misconception_its_trace_and_a_step():
+    """A wrong answer is convicted by the trace and told one next step; both forms are the same on every run."""
+
+    async def silent(scope, receive, send):
+        await receive()
+
+    results = [run(silent) for _ in range(2)]
+    assert results[0].outcome == "wrong" and results[0].name == "forgot accept"
+    plain, rich = (results[0]._repr_mimebundle_()[kind] for kind in ("text/plain", "text/html"))
+    assert plain.startswith("✗ 99.1 wrong: forgot accept: nothing was accepted\n→ Accept.\n")
+    assert "websocket.connect" in plain and "image/svg+xml" in rich and "Accept." in rich
+    assert results[0]._repr_mimebundle_() == results[1]._repr_mimebundle_()
+
+
+def test_a_crash_shows_the_learners_own_lines():
+    """An answer that raises is `crashed`, with its own lines and not the lab's, and what it printed."""
+
+    async def crashes(scope, receive, send):
+        print("so far")
+        raise LookupError("not here")
+
+    result = run(crashes)
+    assert (result.outcome, result.name, result.found) == ("crashed", "LookupError", "not here")
+    assert [line.split(",")[0] for line in result.lines] == ["  test_judge.py"]
+    assert 'raise LookupError("not here")' in str(result) and "it printed: so far" in str(result)
+
+
+def test_speaking_before_accept_crashes_as_on_daphne():
+    """The bench refuses what the server refuses."""
+
+    async def early(scope, receive, send):
+        await send({"type": "websocket.send", "text": "x"})
+
+    assert run(early).found == "Socket has not been accepted, so cannot send over it"
+
+
+async def for_ever(scope, receive, send):
+    while True:
+        try:
+            pass
+        except Exception:
+            pass
+
+
+def test_an_endless_loop_is_interrupted(monkeypatch):
+    """A loop that never gives way is stopped at the limit, its thread ends, and the next check works."""
+    monkeypatch.setattr(module, "LIMIT", 0.2)
+    assert run(for_ever).name == "never gives way"
+    assert run(right).outcome == "passed"
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("check")]
+
+
+def test_a_blocking_call_is_left_behind(monkeypatch):
+    """A call that sleeps outside Python cannot be stopped: the result comes all the same, and the thread ends later."""
+    monkeypatch.setattr(module, "LIMIT", 0.2)
+
+    gate = threading.Event()
+
+    async def blocks(scope, receive, send):
+        gate.wait()
+
+    assert run(blocks).name == "never gives way"
+    (left,) = [thread for thread in threading.enumerate() if thread.name == "check 99.1"]
+    gate.set()
+    left.join(10)
+    assert not left.is_alive()
+
+
+@pytest.mark.parametrize("step", [0, 10])
+def test_an_answer_that_waits_for_something_else_is_told(monkeypatch, step):
+    """Sleeping instead of receiving is a misconception with the event after which it happened."""
+    monkeypatch.setattr(parity, "STEP", 0.1)
+
+    async def dozes(scope, receive, send):
+        import asyncio
+
+        while True:
+            await asyncio.sleep(step)
+
+    result = run(dozes)
+    assert result.name == "waits for something else" and "after websocket.connect" in result.found
+
+
+def test_a_flood_of_output_is_cut():
+    """A megabyte of prints is kept to its beginning, with a note of the rest."""
+
+    async def floods(scope, receive, send):
+        print("x" * 1_000_000)
+        await right(scope, receive, send)
+
+    assert run(floods).output == "x" * 400 + "… (999601 more characters)"
+
+
+def test_exit_ends_the_answer_alone(monkeypatch):
+    """`exit()` is a crash of the answer; in a notebook it is kept from ending the kernel."""
+    shell = types.SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+
+    async def leaves(scope, receive, send):
+        shell.ask_exit()
+
+    assert run(leaves).name == "SystemExit"
+    assert not vars(shell)
+
+
+def test_what_is_no_application_is_wrong():
+    """A consumer class without as_asgi(), or no application at all, is said to be just that."""
+    for answer in (AsyncWebsocketConsumer, 3):
+        assert run(answer).name == "not an ASGI application"
+
+
+class Stub(AsyncWebsocketConsumer):
+    async def connect(self): ...  # your code here
+
+
+async def stub(scope, receive, send): ...  # your code here
+
+
+@pytest.mark.parametrize("answer", [..., [...], stub, Stub, Stub.as_asgi()])
+def test_an_untouched_stub_is_unattempted(answer):
+    """Not begun is not wrong."""
+    result = run(answer)
+    assert result.outcome == "unattempted" and "your code here" in result.step
+
+
+def test_a_right_answer_may_keep_the_stub():
+    """What works has passed, whatever else stands in it."""
+
+    async def both(scope, receive, send):
+        ...  # your code here
+        await right(scope, receive, send)
+
+    assert run(both).outcome == "passed"
+
+
+def test_code_without_a_source_is_no_stub():
+    """A function typed into a console has no source to read, and is judged by what it does."""
+    names = {}
+    exec("async def typed(scope, receive, send): pass", names)
+    assert run(names["typed"]).outcome == "wrong"
+
+
+async def test_the_bench_tells_who_is_still_running():
+    """After the last event the bench knows whether the application has returned."""
+    bench = Bench()
+
+    async def stays(scope, receive, send):
+        while True:
+            await receive()
+
+    await bench.play(stays, CONNECT, {"type": "websocket.disconnect", "code": 1000})
+    assert bench.still_running
+    await bench.play(right, CONNECT)
+    assert not bench.still_running
+    assert [event.type for event in bench.trace][-3:] == ["websocket.connect", "websocket.accept", "Returned"]
