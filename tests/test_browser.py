@@ -35,7 +35,8 @@ pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(300)]
 def jupyterlab(tmp_path_factory):
     """The address of a JupyterLab that serves a copy of the notebooks."""
     folder = tmp_path_factory.mktemp("lab")
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    for name in ("notebooks", "exercises"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".*"))
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
     # JupyterLab draws only the cells in view; to look at all of them, it has to draw all of them.
@@ -72,17 +73,23 @@ def chromium():
 
 @pytest.fixture
 def run_all(chromium, jupyterlab):
-    """A function that opens a notebook, runs all of it, or all `until` the cell of that id, and returns the page."""
+    """A function that opens a notebook, fills in `answers` (by cell id), runs all or all `until` a cell, by its id.
+
+    It returns the page.
+    """
     url, token = jupyterlab
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(LIMIT)
 
-    def run(notebook, until=None):
+    def run(notebook, until=None, answers=()):
         page = context.new_page()
-        page.goto(f"{url}lab/tree/notebooks/{notebook}?token={token}&reset")
+        page.goto(f"{url}lab/tree/{notebook}?token={token}&reset")
         # Commands to a notebook whose kernel is not there yet are dropped without a word.
         page.wait_for_function(f"{SESSION}?.isReady && {SESSION}.session?.kernel?.status === 'idle'")
         page.evaluate("jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+        for id, source in dict(answers).items():
+            cell = f"{NOTEBOOK}.widgets.find((w) => w.model.id === {json.dumps(id)})"
+            page.evaluate(f"{cell}.model.sharedModel.setSource({json.dumps(source)})")
         if until is None:
             page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
         else:
@@ -123,7 +130,7 @@ def _drawn(page):
 
 def test_start_here_runs_and_its_page_receives_what_a_cell_pushes(run_all):
     """Run All of lesson 00 shows the diagrams, and the embedded page shows the messages that a later cell pushed."""
-    page = run_all("00_start_here.ipynb")
+    page = run_all("notebooks/00_start_here.ipynb")
     frame = page.frame_locator("iframe")
     frame.locator("#log li", has_text="Lift-off").wait_for()
     frame.locator("#log li", has_text="1001").wait_for()  # the last cell stopped the server
@@ -135,7 +142,7 @@ def test_start_here_runs_and_its_page_receives_what_a_cell_pushes(run_all):
 
 def test_asgi_events_runs(run_all):
     """Run All of lesson 01 shows the diagrams, and no failure but the deliberate ones."""
-    page = run_all("01_asgi_events.ipynb")
+    page = run_all("notebooks/01_asgi_events.ipynb")
     assert _errors(page) == [REFUSED, FAILED]
     assert _drawn(page) == (5, True)
     _look(page, "01")
@@ -144,7 +151,7 @@ def test_asgi_events_runs(run_all):
 
 def test_a_page_sees_of_four_endings_what_the_table_says(run_all):
     """In a browser, the four failing applications of lesson 01 end with the codes that the lesson's table states."""
-    page = run_all("01_asgi_events.ipynb", until="four-endings")
+    page = run_all("notebooks/01_asgi_events.ipynb", until="four-endings")
     frame = page.frame_locator("iframe")
     for path, code in {"/refuse/": 1006, "/early/": 1006, "/visible/": 4001, "/fragile/": 1011}.items():
         entries = frame.locator("#log li", has_text=f"code {code}")
@@ -158,4 +165,28 @@ def test_a_page_sees_of_four_endings_what_the_table_says(run_all):
             frame.locator("#send").click()
         entries.nth(before).wait_for()
     _look(page, "01-endings")
+    page.close()
+
+
+CLOSES_TOO_EARLY = """async def refuse(scope, receive, send):
+    await receive()
+    await send({"type": "websocket.close", "code": 4003})"""
+
+STUCK = """async def shout(scope, receive, send):
+    while True:
+        pass"""
+
+
+def test_a_learner_is_told_what_was_misunderstood(run_all):
+    """In the exercises, an untouched check says so, a hanging one ends, and a wrong one shows words and a picture."""
+    answers = {"ex-2": STUCK, "ex-3": CLOSES_TOO_EARLY, "check-4": "progress()"}
+    page = run_all("exercises/01_asgi_events.ipynb", answers=answers)
+    assert _errors(page) == []
+    said = page.locator(".jp-OutputArea-output").all_inner_texts()
+    for words in ("○ 01.1 unattempted", "✗ 01.2 wrong: never gives way", "✗ 01.3 wrong: close before accept", "○ 01.5"):
+        assert any(words in each for each in said), words
+    picture = page.locator('img[alt="What happened on the wire"]').last
+    assert picture.evaluate("(image) => image.naturalWidth") > 100
+    assert _drawn(page) == (1, True)  # the progress
+    _look(page, "exercises-01")
     page.close()

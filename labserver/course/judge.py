@@ -54,7 +54,7 @@ def judge(exercise: Exercise, answer: Any) -> Result:
     if not stuck and run.error is None:
         return Result(exercise.id, "passed", output=printed.text)
     if _has_stub(answer):
-        step = f"Replace the line `...  # {STUB}` by your own, and check again."
+        step = f"Put your own code where it says “... # {STUB}”, run that cell, and check again."
         return Result(exercise.id, "unattempted", step=step)
     trace = run.bench.trace if len(run.bench.trace) else None
     return Result(exercise.id, *(_stuck(lines) if stuck else _explained(run.error)), trace, printed.text)
@@ -165,9 +165,10 @@ def _no_exit() -> Iterator[None]:
 
 def _has_stub(answer: Any) -> bool:
     """Whether the answer still holds an exercise's stub: an Ellipsis, a function with one, or a class without any."""
-    if answer is ... or (isinstance(answer, (list, tuple)) and any(each is ... for each in answer)):
-        return True
-    answer = getattr(answer, "consumer_class", answer)
+    if answer is ... or type(answer) in (list, tuple):
+        return answer is ... or any(each is ... for each in answer)
+    with contextlib.suppress(Exception):  # of an answer whose attributes are code
+        answer = getattr(answer, "consumer_class", answer)
     found = vars(answer).values() if inspect.isclass(answer) else [answer]
     functions = [each for each in found if inspect.isfunction(each)]
     return any(map(_is_stub, functions)) or (inspect.isclass(answer) and not functions)

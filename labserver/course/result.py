@@ -5,7 +5,7 @@ Room: values and their two forms, the same bytes on every run. Who judges is `ju
 
 import base64
 import html
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from labserver.trace.events import Trace
@@ -32,20 +32,25 @@ class Result:
     trace: Trace | None = None
     output: str = ""
 
-    def __str__(self) -> str:
+    def _parts(self) -> list[str]:
         head = f"{MARKS[self.outcome]} {self.id} {self.outcome}"
         parts = [": ".join(part for part in (head, self.name, self.found) if part), *self.lines]
         parts += [f"→ {self.step}"] if self.step else []
         parts += [f"it printed: {self.output}".rstrip()] if self.output else []
-        parts += [str(self.trace)] if self.trace is not None else []
-        return "\n".join(parts)
+        return parts
+
+    def __str__(self) -> str:
+        return "\n".join(self._parts() + ([str(self.trace)] if self.trace is not None else []))
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        words, _, rest = str(replace(self, trace=None)).partition("\n")
-        page = f"<p><b>{html.escape(words)}</b></p>" + (f"<pre>{html.escape(rest)}</pre>" if rest else "")
+        head, *_ = self._parts()
+        page = f"<p><b>{html.escape(head)}</b></p>"
+        page += f"<pre>{html.escape(chr(10).join(self.lines))}</pre>" if self.lines else ""
+        page += f"<p>→ {html.escape(self.step)}</p>" if self.step else ""
+        page += f"<pre>it printed: {html.escape(self.output)}</pre>" if self.output else ""
         if self.trace is not None:
             picture = self.trace._repr_mimebundle_()["image/svg+xml"]
             encoded = base64.b64encode(picture.encode()).decode()

@@ -1,10 +1,12 @@
 """Every exercise keeps its promise: starter, solution, planted mistakes, hints; and nothing stands alone."""
 
+import inspect
 import json
 import re
 from pathlib import Path
 
 import pytest
+from django.urls import path
 
 from labserver.course.exercise import catalogue
 from labserver.course.judge import judge
@@ -59,6 +61,50 @@ def test_each_planted_mistake_is_named(exercise, name):
     result = judge(exercise, exercise.planted[name])
     assert (result.outcome, result.name) == ("wrong", name)
     assert result.found and result.step
+
+
+class Crash(Exception):
+    """What every crashing answer raises."""
+
+
+async def crash(*arguments):
+    """An application, or the method of one."""
+    raise Crash("on purpose")
+
+
+class Number(int):
+    """A number that cannot be compared."""
+
+    def __eq__(self, other):
+        raise Crash("on purpose")
+
+    __hash__ = int.__hash__
+
+
+class Guesses(list):
+    """A list that cannot be read."""
+
+    def __iter__(self):
+        raise Crash("on purpose")
+
+
+def crashing(right):
+    """An answer of the same kind as this right one, that raises when the check uses it."""
+    if inspect.isclass(right):
+        return type("Crashing", (right,), {"connect": crash})
+    if isinstance(right, int):
+        return Number(right)
+    if isinstance(right, list) and hasattr(right[0], "callback"):
+        return [path(str(each.pattern), crash) for each in right]
+    return Guesses(right) if isinstance(right, list) else crash
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
+def test_a_crash_is_called_a_crash(exercise):
+    """An answer that raises is no misconception: its error is named, with where it came from."""
+    result = judge(exercise, crashing(answer("solutions", exercise)))
+    assert (result.outcome, result.name, result.found) == ("crashed", "Crash", "on purpose")
+    assert result.lines[-1].endswith('raise Crash("on purpose")')
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)

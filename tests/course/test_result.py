@@ -32,5 +32,5 @@ def test_a_whole_result_has_its_parts_in_order():
 def test_the_notebook_shows_it_safely():
     """What the learner wrote is shown, not run; the picture has words for those who cannot see it."""
     page = Result("01.1", "crashed", "<b>", "", "<i>", (), a_trace())._repr_mimebundle_()["text/html"]
-    assert "&lt;b&gt;" in page and "<pre>→ &lt;i&gt;</pre>" in page
+    assert "&lt;b&gt;" in page and "<p>→ &lt;i&gt;</p>" in page
     assert 'alt="What happened on the wire" src="data:image/svg+xml;base64,' in page
