@@ -61,6 +61,18 @@ def jupyter_address(process, runtime):
     raise AssertionError(f"expected a Jupyter server within a minute, found none; its exit status is {process.poll()}")
 
 
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_program("chromium"), args=[*quiet, "--disable-sync"])
+        yield browser
+        browser.close()
+
+
 CELL_LIMIT = 30
 """Seconds that a cell may take."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import find_program, jupyter_address
+from .conftest import jupyter_address
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 60_000
@@ -57,18 +57,6 @@ def jupyterlab(tmp_path_factory):
     finally:
         process.terminate()
         process.wait(20)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A headless Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_program("chromium"), args=[*quiet, "--disable-sync"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
