@@ -65,7 +65,11 @@ def proxy(tmp_path):
     """The base of a Jupyter server as a hub starts it, with jupyter-server-proxy; and its token."""
     token = secrets.token_hex(16)
     command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1"]
-    command += ["--ServerApp.base_url=/user/a/", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tmp_path}"]
+    command += [
+        "--ServerApp.base_url=/user/a/",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={tmp_path}",
+    ]
     environment = os.environ | {"JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")}
     with open(tmp_path / "log", "wb") as log:
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)

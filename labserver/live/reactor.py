@@ -20,6 +20,8 @@ from typing import Any
 from labserver.errors import LabError, PortInUse, ReactorConflict, TimeLimit
 from labserver.trace.events import WAIT_LIMIT
 
+from . import frames
+
 CLOSE_GRACE = 0.5
 """Seconds that applications get to answer `websocket.disconnect` when the server stops; then they are cancelled."""
 
@@ -48,7 +50,8 @@ def _install() -> asyncio.AbstractEventLoop:
 
 loop = _install()
 
-import daphne.server  # noqa: E402 - the reactor has to be there first
+import daphne.http_protocol  # noqa: E402 - the reactor has to be there first
+import daphne.server  # noqa: E402
 from daphne.http_protocol import HTTPFactory  # noqa: E402
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # noqa: E402
 from twisted.internet import reactor  # noqa: E402
@@ -64,6 +67,8 @@ def _discard(spare: asyncio.AbstractEventLoop) -> None:
 
 
 _discard(daphne.server.twisted_loop)
+
+daphne.http_protocol.INVALID_HEADER_VALUE_BYTES |= frames.CONTROL_CHARACTERS  # a request with one gets HTTP 400
 
 _started = threading.Lock()
 _thread: threading.Thread | None = None
@@ -131,6 +136,10 @@ async def hop(coroutine: Coroutine) -> Any:
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
 
 
+class WebSocket(frames.Strict, WebSocketProtocol):
+    """Daphne's WebSocket, strict about frames."""
+
+
 class Daphne(daphne.server.Server):
     """Daphne's server with a beginning and an end of its own: it listens, and stops listening, and leaves nothing.
 
@@ -148,6 +157,7 @@ class Daphne(daphne.server.Server):
         """Listen, and return the port number; raises PortInUse."""
         self.http_factory = HTTPFactory(self)
         self.ws_factory = WebSocketFactory(self, server=self.server_name)
+        self.ws_factory.protocol = WebSocket
         self.ws_factory.setProtocolOptions(
             autoPingTimeout=self.ping_timeout,
             allowNullOrigin=True,

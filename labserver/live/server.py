@@ -305,7 +305,7 @@ def checked(application: Any) -> Callable:
             f"{application!r:.60}; pass an ASGI application, or its dotted name as 'package.module:name'"
         )
     try:
-        inspect.signature(application).bind(None, None, None)
+        inspect.signature(application, follow_wrapped=False).bind(None, None, None)
     except TypeError:
         raise NotAnApplication(
             f"expected a callable that takes (scope, receive, send), found {_name(application)}"

@@ -30,6 +30,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "labserver.project.console",
     "labserver.project.echo",
+    "labserver.project.rooms",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

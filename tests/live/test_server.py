@@ -317,7 +317,9 @@ async def test_hot_swap_keeps_open_sockets(server):
 async def test_a_dotted_name_is_imported(server):
     """An application may be given by its dotted name, as to any ASGI server."""
     serve("labserver.project.asgi:application")
-    assert type(server.application).__name__ == "ProtocolTypeRouter"
+    from labserver.project.asgi import application
+
+    assert server.application is application
     async with server.connect("/ws/echo/") as ws:
         await ws.send(b"\x00\xff")
         assert await ws.recv() == b"\x00\xff"
@@ -367,6 +369,17 @@ def test_a_callable_that_hides_its_signature_is_taken(server):
     """A callable written in C shows no signature and is taken on trust."""
     server.application = dict
     assert server.application is dict
+
+
+def test_every_kind_of_consumer_is_taken(server):
+    """What `as_asgi()` returns looks like the class to `inspect`; it is an application all the same."""
+    from channels.consumer import AsyncConsumer, SyncConsumer
+    from channels.generic.http import AsyncHttpConsumer
+    from channels.generic.websocket import AsyncJsonWebsocketConsumer
+
+    for consumer in (AsyncConsumer, SyncConsumer, AsyncHttpConsumer, AsyncJsonWebsocketConsumer):
+        server.application = application = consumer.as_asgi()
+        assert server.application is application
 
 
 async def test_a_plain_function_is_told_to_be_async(server, capfd):

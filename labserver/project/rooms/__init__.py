@@ -1,0 +1,1 @@
+"""Rooms: what one member sends, every member of the same room receives."""
