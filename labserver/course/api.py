@@ -13,7 +13,7 @@ from labserver.errors import ExerciseError
 
 from . import judge
 from .exercise import catalogue, find
-from .progress import Progress, State
+from .progress import Progress, Record, State
 
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
 """The notebooks that hold the solutions; a cell that is tagged with an exercise's id belongs to it."""
@@ -41,6 +41,7 @@ def check(id: str, answer: Any) -> judge.Result:
     Returns a Result whose `outcome` is `passed`, `wrong`, `crashed` or `unattempted`. Raises ExerciseError for an
     unknown id, and nothing for whatever the answer does.
     """
+    __tracebackhide__ = True
     result = judge.judge(find(id), answer)
     if result.outcome != "unattempted":
         State().tried(id, result.outcome == "passed")
@@ -49,9 +50,12 @@ def check(id: str, answer: Any) -> judge.Result:
 
 def hint(id: str) -> Words:
     """The next hint to an exercise; after the last one, that again. Raises ExerciseError for an unknown id."""
+    __tracebackhide__ = True  # IPython shows the learner's own line instead of this one
     hints = find(id).hints
     number = min(State().hinted(id), len(hints))
-    more = "" if number < len(hints) else f"\nThat was the last one. solution({id!r}) opens after {TRIES} tries."
+    record = State().record(id)
+    when = "is open" if _is_open(record) else f"opens after {TRIES} tries, or a pass"
+    more = "" if number < len(hints) else f"\nThat was the last one. solution({id!r}) {when}."
     return Words(f"Hint {number} of {len(hints)}: {hints[number - 1]}{more}")
 
 
@@ -60,9 +64,10 @@ def solution(id: str, *, force: bool = False) -> Words:
 
     Raises ExerciseError for an unknown id, before the time, and where the solutions are not installed.
     """
+    __tracebackhide__ = True
     find(id)
     record = State().record(id)
-    if not (force or record.passed or record.tries >= TRIES):
+    if not (force or _is_open(record)):
         raise ExerciseError(
             f"expected a pass or {TRIES} tries of {id}, found {record.tries}; hint({id!r}) helps without giving it away"
         )
@@ -86,9 +91,13 @@ def progress() -> Progress:
     return Progress(lessons, State.load())
 
 
-def reset(id_or_lesson: str | None = None) -> None:
-    """Forget the tries of an exercise (`"01.2"`), of a lesson (`"01"`), or all of them."""
-    State().reset(id_or_lesson)
+def reset(id_or_lesson: str | None = None) -> Words:
+    """Forget the tries of an exercise (`"01.2"`), of a lesson (`"01"`), or all of them; says which those were."""
+    return Words(f"Forgotten: {', '.join(State().reset(id_or_lesson)) or 'nothing, for nothing was tried'}.")
+
+
+def _is_open(record: Record) -> bool:
+    return record.passed or record.tries >= TRIES
 
 
 def _without_markers(source: str) -> str:

@@ -6,6 +6,7 @@ kernel's; only the live half of `parity` is on the server's.
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -49,6 +50,7 @@ class Client:
         self._queue: asyncio.Queue = asyncio.Queue()
         self._errors: list[BaseException] = []
         self._events = 0
+        self._ending = False
         bench.joined += 1
         self._number = bench.joined  # as the bench's own log counts them
         bench.recorder.swap(checked(application))
@@ -56,9 +58,10 @@ class Client:
 
     async def _run(self, scope: dict[str, Any]) -> None:
         try:
-            await self._bench.recorder(scope, self._queue.get, _Handshake().send)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            self._errors.append(error)  # out of a task, SystemExit would end the loop
+            await self._bench.recorder(scope, self._queue.get, _Daphne().send)
+        except BaseException as error:  # out of a task, SystemExit would end the loop
+            if not self._ending:
+                self._errors.append(error)
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -72,24 +75,23 @@ class Client:
         Raises Crashed if this client's application raises, Misconception if one does not react.
         """
         for event in events:
-            self._queue.put_nowait(event)
-            self._events += 1
-            await asyncio.sleep(0)  # the first time, the application has not begun
+            await self.starts(event)
             try:
                 await live.dealt_with(self._bench.recorder, self._number, self._events, self._bench.layers.idle)
             except TimeLimit:
-                raise self._stuck(event) from None
-            if self._errors:
-                raise Crashed(self._errors[0])
+                raise stuck(event["type"], self._bench.recorder) from None
+            self.raise_crash()
 
-    def _stuck(self, event: dict[str, Any]) -> Misconception:
-        live_now = self._bench.recorder.live.values()
-        return Misconception(
-            "waits for something else",
-            f"after {event['type']} it neither ended nor asked for the next event within {live.STEP:g} s",
-            "This is where it waits. It should come back to `await receive()`; a consumer, to the end of its method.",
-            [line for each in live_now for line in awaited_lines(each.running)],
-        )
+    def raise_crash(self) -> None:
+        """Raise Crashed if its application has raised."""
+        if self._errors:
+            raise Crashed(self._errors[0])
+
+    async def starts(self, event: dict[str, Any]) -> None:
+        """Send an event, and do not wait until it is dealt with: another client may do something meanwhile."""
+        self._queue.put_nowait(event)
+        self._events += 1
+        await asyncio.sleep(0)  # the first time, the application has not begun
 
     @property
     def running(self) -> bool:
@@ -98,8 +100,19 @@ class Client:
 
     async def end(self) -> None:
         """Let nothing of it be left."""
+        self._ending = True
         self._task.cancel()
         await asyncio.wait([self._task])
+
+
+def stuck(after: str, recorder: Any) -> Misconception:
+    """An application does not come back, and this is where it waits."""
+    return Misconception(
+        "waits for something else",
+        f"after {after} it neither ended nor asked for the next event within {live.STEP:g} s",
+        "This is where it waits. It should come back to `await receive()`; a consumer, to the end of its method.",
+        [line for each in recorder.live.values() for line in awaited_lines(each.running)],
+    )
 
 
 class Bench:
@@ -114,6 +127,7 @@ class Bench:
         self.recorder = live.recording(self.log)
         self.layers = Layers(self.log, _here)
         self.joined = 0
+        self._clients: list[Client] = []
         self.still_running = False
 
     @contextlib.asynccontextmanager
@@ -125,6 +139,7 @@ class Bench:
         """
         scope = {"query_string": b"", "headers": [], "subprotocols": [], **scope, "type": "websocket", "path": path}
         client = Client(self, application, scope)
+        self._clients.append(client)
         try:
             await client.does(CONNECT)
             yield client
@@ -132,8 +147,16 @@ class Bench:
             await client.end()
 
     async def rest(self) -> None:
-        """Wait until every client's application waits for its next event, and nothing is on its way."""
-        await live.dealt_with(self.recorder, 0, 0, self.layers.idle)
+        """Wait until every client's application waits for its next event, and nothing is on its way.
+
+        Raises Crashed if one of them has raised, Misconception if one does not come to rest.
+        """
+        try:
+            await live.dealt_with(self.recorder, 0, 0, self.layers.idle)
+        except TimeLimit:
+            raise stuck("the last event", self.recorder) from None
+        for client in self._clients:
+            client.raise_crash()
 
     async def play(
         self, application: Callable, *events: dict[str, Any], path: str = "/", **scope: Any
@@ -169,23 +192,51 @@ class Bench:
         return await live.parity(events, checked(application), path=path)
 
 
-class _Handshake:
-    """The server's side of it: it refuses what daphne refuses."""
+class _Daphne:
+    """The server's side of a connection: it raises where daphne raises, so that an answer crashes as it would live."""
 
     def __init__(self) -> None:
-        self._accepted = False
+        self._accepted = self._closed = False
 
     async def send(self, message: dict[str, Any]) -> None:
-        if message.get("type") == "websocket.accept":
+        kind = message.get("type")
+        if self._closed:
+            return  # whatever comes now is dropped
+        if kind == "websocket.accept":
+            if self._accepted:
+                raise AttributeError("'WebSocket' object has no attribute 'handshake_deferred'")
             self._accepted = True
-        if message.get("type") == "websocket.send" and not self._accepted:
-            raise ValueError("Socket has not been accepted, so cannot send over it")
+        elif kind == "websocket.send":
+            if not self._accepted:
+                raise ValueError("Socket has not been accepted, so cannot send over it")
+            for key, wanted, method in (("text", str, "encode"), ("bytes", bytes, "decode")):
+                if (value := message.get(key)) is not None and not isinstance(value, wanted):
+                    raise AttributeError(f"{type(value).__name__!r} object has no attribute {method!r}")
+        elif kind == "websocket.close":
+            code = message.get("code")
+            if self._accepted and code and not (code == 1000 or isinstance(code, int) and 3000 <= code <= 4999):
+                raise ValueError(f"invalid close code {code!r} (must be 1000 or from [3000, 4999])")
+            self._closed = True
+
+
+def consumer(answer: Any) -> Callable:
+    """The application of an answer that should be a consumer class; raises Misconception if it is something else."""
+    if not inspect.isclass(answer):
+        found = f"an instance of {type(answer).__name__}" if hasattr(answer, "as_asgi") else f"{answer!r:.40}"
+        raise Misconception("not a consumer", f"found {found}", "Hand the class itself to check(), by its name.")
+    if not hasattr(answer, "as_asgi"):
+        raise Misconception(
+            "not a consumer",
+            f"the class {answer.__name__} has no as_asgi",
+            "Begin with class …(AsyncWebsocketConsumer).",
+        )
+    return answer.as_asgi()
 
 
 def sent(events: Iterable[Event]) -> list[Any]:
     """What the application sent, in order: the content of a message, the type of anything else."""
     return [
-        (event.message["bytes"] if event.message.get("text") is None else event.message["text"])
+        (event.message.get("bytes") if event.message.get("text") is None else event.message["text"])
         if event.type == "websocket.send"
         else event.type
         for event in events

@@ -38,7 +38,7 @@ class Exercise:
 
     id: `"01.2"`, the second of lesson 01. goal: one sentence. minutes: how long it takes. hints: a ladder, each of
     about forty words. check: awaited with the answer and a `bench.Bench`; raises Misconception, or returns if the
-    answer is right. planted: wrong answers that people give, by the name of the misconception they show.
+    answer is right. planted: wrong answers that people give, each after the name of the misconception it shows.
     """
 
     id: str
@@ -47,13 +47,13 @@ class Exercise:
     minutes: int
     hints: tuple[str, ...]
     check: Callable[[Any, Any], Awaitable[None]]
-    planted: dict[str, Any] = field(default_factory=dict)
+    planted: list[tuple[str, Any]] = field(default_factory=list)
 
     def wrong(self, misconception: str) -> Callable[[Any], Any]:
         """Plant a wrong answer: the decorated function is one that shows this misconception."""
 
         def plant(answer: Any) -> Any:
-            self.planted[misconception] = answer
+            self.planted.append((misconception, answer))
             return answer
 
         return plant
@@ -80,6 +80,7 @@ def catalogue() -> dict[str, Exercise]:
 
 def find(id: str) -> Exercise:
     """The exercise of that id; raises ExerciseError."""
+    __tracebackhide__ = True
     known = catalogue()
     if id not in known:
         raise ExerciseError(f"expected the id of an exercise, found {id!r}; they are {', '.join(known)}")

@@ -19,8 +19,10 @@ from typing import Any
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 
-from labserver.errors import NotAnApplication
-from labserver.live.recorder import own_lines, running_lines
+from labserver.errors import ExerciseError, NotAnApplication
+from labserver.live.recorder import hints, own_lines, running_lines
+from labserver.trace import protocol
+from labserver.trace.events import Trace
 
 from .bench import Bench, Crashed
 from .exercise import Exercise, Misconception
@@ -33,10 +35,19 @@ GRACE = 0.5
 """Seconds that an interrupted answer gets to end."""
 
 OUTPUT = 400
-"""Characters of an answer's prints that are kept."""
+"""Characters of an answer's prints, and of its error's text, that are shown."""
+
+LINES = 6
+"""Lines of the learner's own that a result shows: a recursion has a thousand."""
+
+SHOWN = 24
+"""Events, the newest, that a result shows."""
 
 STUB = "your code here"
 """What the stub of an exercise says in its comment, where the answer belongs."""
+
+
+_judging = threading.Lock()
 
 
 class Interrupted(BaseException):
@@ -44,20 +55,44 @@ class Interrupted(BaseException):
 
 
 def judge(exercise: Exercise, answer: Any) -> Result:
-    """Run the check of an exercise on an answer; never raises for what the answer does."""
+    """Run the check of an exercise on an answer; never raises for what the answer does.
+
+    Raises ExerciseError if it is called by an answer.
+    """
+    if not _judging.acquire(blocking=False):
+        raise ExerciseError(
+            f'expected check("{exercise.id}", …) in a cell, found it inside an answer; move it out: is it indented?'
+        )
+    try:
+        return _judged(exercise, answer)
+    finally:
+        _judging.release()
+
+
+def _judged(exercise: Exercise, answer: Any) -> Result:
     run, printed = _Run(exercise, answer), _Bounded()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), _no_exit(), run.bench.own_layers():
         run.start()
         run.join(LIMIT)
         stuck = run.is_alive()
-        lines = run.interrupt() if stuck else ()
-    if not stuck and run.error is None:
+        lines = run.interrupt()[-LINES:] if stuck else ()
+    if not stuck and run.error is None and (broken := _broken_rule(run.bench.trace)) is None:
         return Result(exercise.id, "passed", output=printed.text)
     if _has_stub(answer):
         step = f"Put your own code where it says “... # {STUB}”, run that cell, and check again."
         return Result(exercise.id, "unattempted", step=step)
-    trace = run.bench.trace if len(run.bench.trace) else None
-    return Result(exercise.id, *(_stuck(lines) if stuck else _explained(run.error)), trace, printed.text)
+    trace = run.bench.trace.newest(SHOWN) if len(run.bench.trace) else None
+    return Result(exercise.id, *(_stuck(lines) if stuck else _explained(run.error or broken)), trace, printed.text)
+
+
+def _broken_rule(trace: Trace) -> Misconception | None:
+    """What the protocol forbids is wrong, even where the exercise asked for something else."""
+    readings = protocol.readings(trace.events, trace.scopes)
+    notes = [reading.note for reading in readings if reading.mark is protocol.Mark.BROKEN]
+    if not notes:
+        return None
+    step = "Look for the row with ✗: this event should not be there, or comes too late."
+    return Misconception("breaks a rule of the protocol", notes[0], step)
 
 
 class _Run(threading.Thread):
@@ -116,8 +151,14 @@ def _explained(error: BaseException) -> tuple[str, str, str, str, tuple[str, ...
         return "wrong", error.name, error.found, error.step, error.lines
     if isinstance(error, NotAnApplication):
         return "wrong", "not an ASGI application", str(error), "Give check() the application itself.", ()
-    step = "The error is named above, with the lines of yours that led to it, the last one nearest to it."
-    return "crashed", type(error).__name__, str(error), step, tuple(own_lines(error))
+    name, lines = type(error).__name__, tuple(own_lines(error)[-LINES:])
+    where = "The lines of yours that led to it are above, the last one nearest to it." if lines else ""
+    step = " ".join(hints(f"{name}: {error}")) or where or "Read the error's own words: which call of yours makes it?"
+    return "crashed", name, _cut(str(error)), step, lines
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= OUTPUT else words[:OUTPUT] + "…"
 
 
 def _stuck(lines: tuple[str, ...]) -> tuple[str, str, str, str, tuple[str, ...]]:
@@ -164,14 +205,15 @@ def _no_exit() -> Iterator[None]:
 
 
 def _has_stub(answer: Any) -> bool:
-    """Whether the answer still holds an exercise's stub: an Ellipsis, a function with one, or a class without any."""
+    """Whether the answer still holds an exercise's stub: an Ellipsis, a function with one, or a class without one."""
     if answer is ... or type(answer) in (list, tuple):
         return answer is ... or any(each is ... for each in answer)
     with contextlib.suppress(Exception):  # of an answer whose attributes are code
         answer = getattr(answer, "consumer_class", answer)
-    found = vars(answer).values() if inspect.isclass(answer) else [answer]
+    own = [each for each in getattr(answer, "__mro__", ()) if not each.__module__.startswith(("builtins", "channels."))]
+    found = [value for each in own for value in vars(each).values()] if inspect.isclass(answer) else [answer]
     functions = [each for each in found if inspect.isfunction(each)]
-    return any(map(_is_stub, functions)) or (inspect.isclass(answer) and not functions)
+    return any(map(_is_stub, functions)) or (bool(own) and not functions)
 
 
 def _is_stub(function: Callable) -> bool:

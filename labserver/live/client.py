@@ -31,6 +31,17 @@ class ClientConnection(websockets.asyncio.client.ClientConnection):
                 "look at server.trace to see what the consumer received and sent"
             ) from None
 
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed; raises TimeLimit when it is still open after `WAIT_LIMIT` seconds."""
+        try:
+            async with asyncio.timeout(WAIT_LIMIT):
+                await super().wait_closed()
+        except TimeoutError:
+            raise TimeLimit(
+                f"expected {self.request.path} to be closed within {WAIT_LIMIT:g} s, found it open; does the consumer "
+                "close it? look at server.trace to see what it received and sent"
+            ) from None
+
 
 class Connecting:
     """What `server.connect` returns: `async with` it, or await it and close the connection yourself."""

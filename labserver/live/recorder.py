@@ -115,11 +115,13 @@ class Recorder:
             effect = {"connecting": "the handshake gets HTTP 500", "open": "the client gets close code 1011"}.get(
                 connection.state, "the connection was closed already"
             )
-            effect += ", and the application gets no websocket.disconnect"
+            if connection.state != "closed":
+                effect += ", and the application gets no websocket.disconnect"
         else:
             effect = "the client gets HTTP 500" if connection.state == "connecting" else "the response is cut off"
         what = "".join(traceback.format_exception_only(error)).rstrip()
-        self._tell(f"{connection.scope['path']} crashed: {effect}", *lines, what, *_hints(what))
+        steps = [f"  {step}" for step in hints(what)]
+        self._tell(f"{connection.scope['path']} crashed: {effect}", *lines, what, *steps)
         await self._crashed(connection.number)
 
     async def _refuse(
@@ -177,10 +179,22 @@ def say(*lines: str) -> None:
     print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
-def _hints(error: str) -> list[str]:
-    """The next step, for crashes whose own text does not lead there."""
-    if found := re.search(r"object (\w+) can't be used in 'await' expression", error):
-        return [f"  is {found[1]} a consumer in a route? then write path(…, {found[1]}.as_asgi())"]
+HINTS = {
+    r"object NoneType can't be used in 'await'": "is there a plain `def` that should be `async def`?",
+    r"object (\w+) can't be used in 'await'": "is {0} a consumer in a route? then write path(…, {0}.as_asgi())",
+    r"as_asgi\(\) takes 1 positional argument": "as_asgi is a method: write as_asgi(), with the brackets",
+    r"No handler for message type (\S+)": "it is handled by a method of that name, with _ in the place of each dot",
+    r"^AttributeError: '\w+' object has no attribute 'get'$": 'send takes an event: {{"type": …}}',
+    r"^KeyError: '(?:text|bytes)'": "which type has the event? a websocket.disconnect has no text, a text has no bytes",
+}
+"""The next step, for crashes whose own text does not lead there: by a pattern of the error's last line."""
+
+
+def hints(error: str) -> list[str]:
+    """The next step for an error that is known to puzzle people, as a list of one line or none."""
+    for pattern, step in HINTS.items():
+        if found := re.search(pattern, error):
+            return [step.format(*found.groups())]
     return []
 
 
@@ -230,13 +244,12 @@ def _is_routing(error: BaseException) -> bool:
 
 def routes(application: Any, kind: str) -> list[str]:
     """The patterns that an application built from Channels' routers knows for `websocket` or `http`."""
-    for _ in range(20):  # each middleware keeps the next application in one of these
+    for _ in range(20):
         if patterns := getattr(application, "routes", None):
             return [str(getattr(each, "pattern", each)) for each in patterns]
-        mapping = getattr(application, "application_mapping", None)
-        application = (
-            mapping.get(kind) if mapping else getattr(application, "inner", getattr(application, "application", None))
-        )
-        if application is None:
-            break
+        if mapping := getattr(application, "application_mapping", None):
+            application = mapping.get(kind)
+        else:  # each middleware keeps the next application in one of these
+            names = ("inner", "application", "app")
+            application = next((found for name in names if (found := getattr(application, name, None))), None)
     return []

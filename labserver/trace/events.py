@@ -65,6 +65,13 @@ class Trace:
         """Let nothing more in."""
         self._stop = self._log.total
 
+    def newest(self, count: int) -> "Trace":
+        """A trace of the newest `count` events of this one."""
+        newest = Trace(self._log, live=self._live)
+        newest._stop = self._log.total if self._stop is None else self._stop
+        newest._start, newest._began = max(self._start, newest._stop - count), self._began
+        return newest
+
     @property
     def names(self) -> dict[int, str]:
         """The name of each connection in this trace, by its number in the log."""

@@ -58,7 +58,8 @@ def test_a_solution_that_is_not_installed_is_said(tmp_path, monkeypatch):
 def test_reset_forgets():
     """After a reset nothing has been tried."""
     check("01.1", GUESS)
-    reset("01")
+    assert str(reset("01")) == "Forgotten: 01.1."
+    assert str(reset("99")) == "Forgotten: nothing, for nothing was tried."
     assert "lesson 01  ·····" in str(progress())
 
 

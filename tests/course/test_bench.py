@@ -7,7 +7,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.layers import channel_layers, get_channel_layer
 from channels.testing import WebsocketCommunicator
 
-from labserver.course.bench import CONNECT, LEAVE, Bench, Crashed, caught, data, in_order, sent, text
+from labserver.course.bench import CONNECT, LEAVE, Bench, Crashed, caught, consumer, data, in_order, sent, text
 from labserver.course.exercise import Misconception
 from labserver.live import parity
 from labserver.live.server import configure_django
@@ -115,6 +115,90 @@ async def test_where_an_answer_waits_is_shown(monkeypatch):
     with pytest.raises(Misconception) as caught:
         await Bench().play(dozes, CONNECT)
     assert caught.value.lines[-1].endswith("in dozes\n    await asyncio.sleep(10)")
+
+
+async def test_a_crash_that_a_push_caused_is_found():
+    """What a consumer raises because of somebody else's message comes out when the bench looks for rest."""
+
+    class Fragile(AsyncWebsocketConsumer):
+        groups = ["bench"]
+
+        async def bench_boom(self, event):
+            raise LookupError("boom")
+
+    bench = Bench()
+    with bench.own_layers():
+        async with bench.join(Fragile.as_asgi()):
+            await get_channel_layer().group_send("bench", {"type": "bench.boom"})
+            with pytest.raises(Crashed, match="boom"):
+                await bench.rest()
+
+
+async def test_who_does_not_come_to_rest_is_told(monkeypatch):
+    """The limit holds for what others cause as well."""
+    monkeypatch.setattr(parity, "STEP", 0.05)
+
+    class Slow(AsyncWebsocketConsumer):
+        async def receive(self, text_data=None, bytes_data=None):
+            await asyncio.sleep(10)
+
+    bench = Bench()
+    async with bench.join(Slow.as_asgi()) as alice:
+        await alice.starts(text("x"))
+        with pytest.raises(Misconception, match="waits for something else"):
+            await bench.rest()
+
+
+def sending(*events):
+    """An application that sends these events."""
+
+    async def application(scope, receive, send):
+        await receive()
+        for event in events:
+            await send(event)
+
+    return application
+
+
+ACCEPT, CLOSE = {"type": "websocket.accept"}, {"type": "websocket.close"}
+
+
+@pytest.mark.parametrize(
+    ("events", "error"),
+    [
+        ([{"type": "websocket.send", "text": "x"}], "Socket has not been accepted"),
+        ([ACCEPT, ACCEPT], "'WebSocket' object has no attribute 'handshake_deferred'"),
+        ([ACCEPT, {"type": "websocket.send", "text": {"a": 1}}], "'dict' object has no attribute 'encode'"),
+        ([ACCEPT, {"type": "websocket.send", "bytes": "x"}], "'str' object has no attribute 'decode'"),
+        ([ACCEPT, {**CLOSE, "code": 1008}], "invalid close code 1008"),
+        ([ACCEPT, {**CLOSE, "code": "4003"}], "invalid close code '4003'"),
+    ],
+)
+async def test_what_daphne_does_not_take_raises_on_the_bench_too(events, error):
+    """An answer crashes where it would crash live."""
+    with pytest.raises(Crashed, match=error):
+        await Bench().play(sending(*events), CONNECT)
+
+
+async def test_what_daphne_drops_is_dropped():
+    """After a close nothing raises, whatever is sent; before accept a close may have any code."""
+    assert await Bench().play(sending({**CLOSE, "code": 5}, ACCEPT, {"type": "websocket.send", "text": 1}), CONNECT)
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (Echo(), "an instance of Echo"),
+        (Echo.as_asgi(), "<function"),
+        (dict, "the class dict has no as_asgi"),
+        (None, "None"),
+    ],
+)
+def test_an_answer_that_is_no_consumer_class_is_told(answer, found):
+    """An instance, an application, another class: each is called what it is."""
+    with pytest.raises(Misconception, match="not a consumer") as caught_:
+        consumer(answer)
+    assert caught_.value.found.startswith(("found " + found, found))
 
 
 async def test_both_sides_are_compared():

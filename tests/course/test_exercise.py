@@ -29,4 +29,4 @@ def test_wrong_answers_are_planted_beside_the_check():
 
     planted = object()
     assert check.wrong("a mistake")(planted) is planted
-    assert check.planted == {"a mistake": planted}
+    assert check.planted == [("a mistake", planted)]

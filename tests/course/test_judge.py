@@ -32,6 +32,7 @@ def run(answer):
 async def right(scope, receive, send):
     await receive()
     await send({"type": "websocket.accept"})
+    await receive()
 
 
 def test_a_right_answer_passes():
@@ -193,6 +194,75 @@ async def test_the_bench_tells_who_is_still_running():
 
     await bench.play(stays, CONNECT, {"type": "websocket.disconnect", "code": 1000})
     assert bench.still_running
-    await bench.play(right, CONNECT)
+    await bench.play(right, CONNECT, {"type": "websocket.disconnect", "code": 1000})
     assert not bench.still_running
-    assert [event.type for event in bench.trace][-3:] == ["websocket.connect", "websocket.accept", "Returned"]
+    assert [event.type for event in bench.trace][-2:] == ["websocket.accept", "websocket.disconnect"]
+
+
+def test_a_check_inside_an_answer_is_refused():
+    """A line check(…) that was indented too far would call itself for ever; it is told, and the next check works."""
+
+    async def nested(scope, receive, send):
+        run(right)
+
+    result = run(nested)
+    assert (result.outcome, result.name) == ("crashed", "ExerciseError")
+    assert "found it inside an answer; move it out" in result.found
+    assert run(right).outcome == "passed"
+
+
+def test_what_breaks_the_protocol_does_not_pass():
+    """An answer that does what the check asks, and something that ASGI forbids, is told the rule."""
+
+    async def returns(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+
+    result = run(returns)
+    assert (result.outcome, result.name) == ("wrong", "breaks a rule of the protocol")
+    assert "until its connection is closed" in result.found and "Returned" in str(result)
+
+
+def test_a_result_stays_short():
+    """A long error, a deep recursion and a long conversation are cut to what a person can read."""
+
+    async def deep(scope, receive, send):
+        await deep(scope, receive, send)
+
+    async def loud(scope, receive, send):
+        raise ValueError("x" * 1000)
+
+    async def long(scope, receive, send):
+        await receive()
+        for _ in range(100):
+            await send({"type": "websocket.close"})
+
+    assert len(run(deep).lines) == 6
+    assert run(loud).found == "x" * 400 + "…"
+    assert len(run(long).trace) == 24
+
+
+@pytest.mark.parametrize(
+    ("error", "step"),
+    [
+        (TypeError("object NoneType can't be used in 'await' expression"), "is there a plain `def`"),
+        (TypeError("object Lobby can't be used in 'await' expression"), "Lobby.as_asgi()"),
+        (ValueError("No handler for message type news.flash"), "_ in the place of each dot"),
+        (AttributeError("'str' object has no attribute 'get'"), 'send takes an event: {"type": …}'),
+        (KeyError("text"), "a websocket.disconnect has no text"),
+        (ValueError("of one's own"), "The lines of yours that led to it are above"),
+    ],
+)
+def test_a_crash_leads_on(error, step):
+    """Errors that are known to puzzle people come with a step; all others point at the learner's own lines."""
+
+    async def crashes(scope, receive, send):
+        raise error
+
+    assert step in run(crashes).step
+
+
+def test_a_crash_without_lines_points_at_its_words():
+    """Where no line of the learner's led to the error, none is promised."""
+    result = run(lambda scope, receive, send: None)
+    assert result.lines == () and result.step.startswith("Read the error's own words")

@@ -65,6 +65,15 @@ async def test_recv_has_a_limit(server, impatient):
         assert await ws.recv() == "still open"
 
 
+async def test_waiting_for_the_end_has_a_limit(server, impatient):
+    """A consumer that never closes does not hold its client for ever, and the connection can still be used."""
+    async with server.connect("/") as ws:
+        with pytest.raises(TimeLimit, match="to be closed within .* found it open"):
+            await ws.wait_closed()
+        await ws.send("still here")
+        assert await ws.recv() == "still here"
+
+
 async def test_a_limit_of_the_callers_own_is_left_alone(server):
     """A caller's shorter time limit ends as Python's own."""
     async with server.connect("/") as ws:

@@ -51,6 +51,11 @@ async def test_what_is_the_same_is_true(echo):
     ]
 
 
+async def test_a_scenario_may_end_with_the_client_there(echo):
+    """Whoever has not left is cut off at the end, on both sides, and nothing of it is left."""
+    assert (await parity([CONNECT, said("a")], echo)).live == (("accept", None), ("text", "a"))
+
+
 async def test_a_message_and_a_close_arrive_on_both():
     """Accept, send, close with a code: a client sees all three, whichever way it asks."""
     last = [{"type": "websocket.send", "text": "bye"}, {"type": "websocket.close", "code": 4003}]

@@ -198,7 +198,8 @@ def crashing(error, *sends, receives=0):
     [
         (WS, [], 0, "the handshake gets HTTP 500, and the application gets no websocket.disconnect"),
         (WS, [ACCEPT], 0, "the client gets close code 1011, and the application gets no websocket.disconnect"),
-        (WS, [ACCEPT], 1, "the connection was closed already, and the application gets no websocket.disconnect"),
+        (WS, [ACCEPT], 1, "the connection was closed already"),
+        (WS, [ACCEPT, CLOSE], 0, "the connection was closed already, and the application gets no websocket.disconnect"),
         (HTTP, [], 0, "the client gets HTTP 500"),
         (HTTP, [START], 0, "the response is cut off"),
     ],

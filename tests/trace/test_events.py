@@ -74,6 +74,21 @@ def test_a_trace_begins_where_it_was_made_and_ends_where_it_was_closed():
     assert [e.message.get("text") for e in trace if e.type == "websocket.send"] == ["inside"]
 
 
+def test_the_newest_events_are_a_trace_of_their_own():
+    """Of a long trace the end can be shown alone; of a short one that is all of it; what comes later is not in it."""
+    log = Log()
+    trace = Trace(log)
+    number = log.open({"type": "websocket"})
+    for text in "abc":
+        log.add(number, "receive", {"type": "websocket.receive", "text": text})
+    newest, all_of_it = trace.newest(2), trace.newest(9)
+    trace.close()
+    closed = trace.newest(1)
+    log.add(number, "receive", {"type": "websocket.receive", "text": "late"})
+    for each, texts in ((newest, ["b", "c"]), (all_of_it, ["a", "b", "c"]), (closed, ["c"])):
+        assert [event.message["text"] for event in each] == texts
+
+
 def test_a_cleared_trace_starts_again():
     """After clear() nothing is in the trace, and the next connection is number 1."""
     log = Log()

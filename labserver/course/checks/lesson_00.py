@@ -1,13 +1,14 @@
 """The exercises of lesson 00, Start here. Their solutions stand in `solutions/00_start_here.ipynb`."""
 
 import contextlib
+import inspect
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from channels.routing import URLRouter
 from django.urls import path
 
-from labserver.course.bench import CONNECT, LEAVE, sent
+from labserver.course.bench import CONNECT, LEAVE, consumer, sent
 from labserver.course.exercise import Misconception, exercise
 
 
@@ -35,7 +36,7 @@ class Lobby(AsyncWebsocketConsumer):
 )
 async def deliveries(answer, bench):
     if not isinstance(answer, int):
-        raise Misconception("not a number", f"the answer is {answer!r:.40}", "Answer with a whole number, such as 2.")
+        raise Misconception("not a whole number", f"you answered {answer!r:.40}", "Answer with a number such as 2.")
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(bench.join(Lobby.as_asgi())) for _ in range(3)]
         for word in ("one", "two"):
@@ -51,13 +52,13 @@ async def deliveries(answer, bench):
             "the sender is a member", "8 counts the cell too", "A cell can send to a group without being in it."
         )
     if answer != actual:
-        raise Misconception("another number", f"the answer is {answer}", "Count: members times pushes.")
+        raise Misconception("another number", f"you answered {answer}", "How many copies does one push make?")
 
 
 deliveries.wrong("one delivery for all")(2)
 deliveries.wrong("the sender is a member")(8)
 deliveries.wrong("another number")(3)
-deliveries.wrong("not a number")("six")
+deliveries.wrong("not a whole number")("six")
 
 
 # --- 00.2 ------------------------------------------------------------------------------------------------------------
@@ -74,13 +75,21 @@ deliveries.wrong("not a number")("six")
     ),
 )
 async def route(answer, bench):
-    for each in answer if isinstance(answer, list) else ():
+    if not isinstance(answer, (list, tuple)) or not answer:
+        raise Misconception("not a list of routes", f"found {answer!r:.40}", "Put path(…, …) between the brackets.")
+    for each in answer:
         target = getattr(each, "callback", None)
-        if isinstance(target, type) and hasattr(target, "as_asgi"):
+        if target is None:
+            raise Misconception("not a route", f"found {each!r:.40}", "Each entry of the list is a path(…, …).")
+        if inspect.isclass(target) and hasattr(target, "as_asgi"):
             raise Misconception(
                 "the class is not an application",
                 f"the route leads to the class {target.__name__}; calling it makes an object, which cannot be awaited",
                 "as_asgi() makes an application of a class, as as_view() does for views.",
+            )
+        if inspect.ismethod(target) and target.__name__ == "as_asgi":
+            raise Misconception(
+                "as_asgi is not called", "the route leads to the method as_asgi itself", "Write as_asgi(): call it."
             )
         if hasattr(type(target), "as_asgi"):
             raise Misconception(
@@ -88,19 +97,27 @@ async def route(answer, bench):
                 f"the route leads to one {type(target).__name__}, which all clients would share",
                 "Leave the instance to Channels: each connection gets its own from as_asgi().",
             )
-    if not isinstance(answer, list) or not answer:
-        raise Misconception("not a list of routes", f"found {answer!r:.40}", "Keep the list, with path(…) in it.")
-    events = await bench.play(URLRouter(answer), CONNECT, LEAVE, path="/ws/lobby/")
-    if "websocket.accept" not in sent(events):
-        raise Misconception(
-            "another path",
-            "no route matched /ws/lobby/",
-            'Patterns have no slash at the start, and this one has a slash at the end: "ws/lobby/".',
-        )
+    for address, wanted in (("/ws/lobby/", True), ("/ws/other/", False)):
+        events = await bench.play(URLRouter(answer), CONNECT, LEAVE, path=address)
+        if wanted and any(event.type == "NoRoute" for event in events):
+            raise Misconception(
+                "another path",
+                "no route matched /ws/lobby/",
+                'Patterns have no slash at the start, and this one has a slash at the end: "ws/lobby/".',
+            )
+        if wanted != ("websocket.accept" in sent(events)):
+            raise Misconception(
+                "refuses the client" if wanted else "matches other paths too",
+                f"a client at {address} was {'not ' if wanted else ''}accepted",
+                "Lead it to Lobby as it is above." if wanted else 'Name the path: "ws/lobby/".',
+            )
 
 
 route.wrong("the class is not an application")([path("ws/lobby/", Lobby)])
 route.wrong("an instance is not an application")([path("ws/lobby/", Lobby())])
+route.wrong("as_asgi is not called")([path("ws/lobby/", Lobby.as_asgi)])
+route.wrong("not a route")(["ws/lobby/", Lobby.as_asgi()])
+route.wrong("matches other paths too")([path("<path:any>", Lobby.as_asgi())])
 route.wrong("another path")([path("ws/lobby", Lobby.as_asgi())])
 route.wrong("not a list of routes")(path("ws/lobby/", Lobby.as_asgi()))
 
@@ -120,32 +137,27 @@ route.wrong("not a list of routes")(path("ws/lobby/", Lobby.as_asgi()))
     ),
 )
 async def push(answer, bench):
-    async def pushed(scope, receive, send):
-        """Push once the client is in."""
-
-        async def and_push(message):
-            await send(message)
-            if message["type"] == "websocket.accept":
-                await get_channel_layer().group_send("news", {"type": "news.flash", "text": "It snows"})
-
-        await answer.as_asgi()(scope, receive, and_push)
-
-    if not hasattr(answer, "as_asgi"):
-        raise Misconception("not a consumer", f"found {answer!r:.40}", "Hand the class itself to check().")
+    application = consumer(answer)
     if not hasattr(answer, "news_flash"):
         raise Misconception(
             "the method's name is not the type's",
             "there is no method news_flash, so Channels raises: No handler for message type news.flash",
             "The type with an underscore for each dot is the method's name.",
         )
-    events = await bench.play(pushed, CONNECT, LEAVE)
-    if not any(event.type == "receive" for event in events):
+    async with bench.join(application) as client:
+        for words in ("It snows", "It thaws"):
+            await get_channel_layer().group_send("news", {"type": "news.flash", "text": words})
+            await bench.rest()
+        arrived = sent(client.events)[1:]
+    if not any(event.type == "receive" for event in bench.trace):
         raise Misconception("not a member", "the push reached nobody", "Keep `groups`: it makes each client a member.")
-    if sent(events)[1:] != ["It snows"]:
+    if not arrived:
+        raise Misconception("sends nothing", "the method ran, and the client got nothing", "Await self.send(…) in it.")
+    if arrived != ["It snows", "It thaws"]:
         raise Misconception(
             "another text",
-            f"for a push with the text 'It snows' the client got {sent(events)[1:]}",
-            "Send event['text'], once.",
+            f"for pushes with the texts 'It snows' and 'It thaws' the client got {arrived}",
+            "Send event['text'], once for each push.",
         )
 
 
@@ -162,6 +174,12 @@ class _NoMethod(_News):
 class _Whole(_News):
     async def news_flash(self, event):
         await self.send(text_data=str(event))
+
+
+@push.wrong("sends nothing")
+class _Mute(_News):
+    async def news_flash(self, event):
+        self.text = event["text"]
 
 
 @push.wrong("not a member")
@@ -187,37 +205,57 @@ push.wrong("not a consumer")(_News.as_asgi)
     ),
 )
 async def hall(answer, bench):
-    if not hasattr(answer, "as_asgi"):
-        raise Misconception("not a consumer", f"found {answer!r:.40}", "Hand the class itself to check().")
-    layer = get_channel_layer()
-    watcher = await layer.new_channel("watcher")
-    await layer.group_add("hall", watcher)
-    events = await bench.play(answer.as_asgi(), CONNECT, LEAVE)
-    calls = [event.type for event in events if event.direction == "layer" and event.connection != "cell"]
-    if "group_add" not in calls:
-        raise Misconception(
-            "never joins the group", "there is no group_add", "Join in connect: group_add(group, self.channel_name)."
-        )
-    if "websocket.accept" not in sent(events):
+    application = consumer(answer)
+    async with bench.join(application) as alice:
+        first = _texts(alice)
+        async with bench.join(application) as bob:
+            heard, newcomer = _texts(alice)[len(first) :], _texts(bob)
+            await bob.does(LEAVE)
+        after = _texts(alice)[len(first) + len(heard) :]
+        await alice.does(LEAVE)
+        calls = [(event.type, event.message.get("group")) for event in alice.events if event.direction == "layer"]
+        accepted = "websocket.accept" in sent(alice.events)
+    if not accepted:
         raise Misconception("forgot accept", "the client was never accepted", "Call await self.accept() in connect.")
-    if "group_send" not in calls:
+    if ("group_add", "hall") not in calls:
+        raise Misconception(
+            "never joins the group",
+            "nobody is added to the group 'hall'",
+            "Join in connect: await self.channel_layer.group_add('hall', self.channel_name).",
+        )
+    if not newcomer and not heard:
+        raise Misconception(
+            "nobody is told",
+            "no client got a text",
+            "Push to the group: await self.channel_layer.group_send('hall', …), and do not forget the await.",
+        )
+    if not heard:
         raise Misconception(
             "send where group_send was meant",
             "the newcomer was told, and nobody else",
             "self.send goes to one client. The layer's group_send goes to all members.",
         )
-    if sent(events).count("new") != 1:
+    if first != ["new"] or newcomer != ["new"] or heard != ["new"]:
         raise Misconception(
             "the newcomer does not hear it",
-            f"the newcomer got {[text for text in sent(events) if not text.startswith('websocket.')]}",
-            "Join the group before you send to it, and once only.",
+            f"the newcomer got {newcomer}, and the one who was there {heard}",
+            "Join the group before you send to it, and send to it once.",
         )
-    if "group_discard" not in calls:
+    if ("group_discard", "hall") not in calls:
         raise Misconception(
             "never leaves the group",
-            "the client is gone, and its channel is still a member",
-            "Add group_discard to disconnect.",
+            "the client is gone, and its channel is still a member of 'hall'",
+            "Call group_discard for 'hall' in disconnect, with an await.",
         )
+    if after:
+        raise Misconception(
+            "tells who left", f"when a client left, the other one got {after}", "Push in connect alone."
+        )
+
+
+def _texts(client):
+    """What a client got."""
+    return [words for words in sent(client.events) if not str(words).startswith("websocket.")]
 
 
 class _Hall(AsyncWebsocketConsumer):
@@ -239,6 +277,25 @@ class _Outside(_Hall):
 class _NoAccept(_Hall):
     async def connect(self):
         await self.channel_layer.group_add("hall", self.channel_name)
+
+
+@hall.wrong("nobody is told")
+class _Quiet(_Hall):
+    async def connect(self):
+        await self.channel_layer.group_add("hall", self.channel_name)
+        await self.accept()
+
+
+@hall.wrong("tells who left")
+class _Farewell(_Hall):
+    async def connect(self):
+        await self.channel_layer.group_add("hall", self.channel_name)
+        await self.accept()
+        await self.channel_layer.group_send("hall", {"type": "hall.new"})
+
+    async def disconnect(self, code):
+        await super().disconnect(code)
+        await self.channel_layer.group_send("hall", {"type": "hall.new"})
 
 
 @hall.wrong("send where group_send was meant")

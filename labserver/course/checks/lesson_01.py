@@ -2,7 +2,7 @@
 
 import json
 
-from labserver.course.bench import CONNECT, LEAVE, Bench, data, in_order, sent, text
+from labserver.course.bench import CONNECT, LEAVE, Bench, Crashed, data, in_order, sent, text
 from labserver.course.exercise import Misconception, exercise
 
 # --- 01.1 ------------------------------------------------------------------------------------------------------------
@@ -27,7 +27,9 @@ async def predict(answer, bench):
 
     events = await Bench().play(farewell, CONNECT)  # of its own: the trace would be the answer
     actual = [event.type.removeprefix("websocket.") for event in events]
-    guess = [str(each).removeprefix("websocket.") for each in answer] if isinstance(answer, (list, tuple)) else []
+    if not isinstance(answer, (list, tuple)):
+        raise Misconception("not a list", f"found {answer!r:.40}", 'Write a list of texts, such as ["accept", "send"].')
+    guess = [str(each).lower().removeprefix("websocket.") for each in answer]
     if guess == actual:
         return
     if "connect" not in guess:
@@ -40,13 +42,15 @@ async def predict(answer, bench):
             "the list has a disconnect, and this application receives none",
             "The application closes and returns. Nobody is left to receive another event.",
         )
+    right = next(n for n in range(len(actual) + 1) if guess[: n + 1] != actual[: n + 1])
     raise Misconception(
         "order of events",
-        f"the list has {len(guess)} events, and {len(actual)} passed",
-        "Follow the application line by line: each await is one event.",
+        f"the first {right} of your list {'is' if right == 1 else 'are'} right, and what comes then is not",
+        "Go through it in the order of the sentence: what does the client do, and what does the application send?",
     )
 
 
+predict.wrong("not a list")("connect, accept, send, close")
 predict.wrong("the client asks first")(["accept", "send", "close"])
 predict.wrong("close is not disconnect")(["connect", "accept", "send", "close", "disconnect"])
 predict.wrong("order of events")(["websocket.connect", "websocket.send", "websocket.accept", "websocket.close"])
@@ -68,15 +72,15 @@ predict.wrong("order of events")(["websocket.connect", "websocket.send", "websoc
 )
 async def shout(answer, bench):
     events = await bench.play(answer, CONNECT, text("one"), text("two"), LEAVE)
-    answers = sent(events)
-    if "websocket.accept" not in answers:
+    answers = [each for each in sent(events) if each not in ("websocket.accept", "websocket.close")]
+    if "websocket.accept" not in sent(events):
         raise Misconception(
             "forgot accept", "it never sent websocket.accept", "Answer websocket.connect with websocket.accept."
         )
-    if answers != ["websocket.accept", "ONE", "TWO"]:
+    if answers != ["ONE", "TWO"]:
         raise Misconception(
             "other replies",
-            f"for 'one' and 'two' it sent {answers[1:]}",
+            f"for 'one' and 'two' it sent {answers}",
             "Send one reply for each websocket.receive: its text in capital letters.",
         )
     if bench.still_running:
@@ -127,10 +131,14 @@ async def _endless(scope, receive, send):
     ),
 )
 async def refuse(answer, bench):
-    events = await bench.play(answer, CONNECT, LEAVE)
+    events = await bench.play(answer, CONNECT)
     codes = [event.message.get("code") for event in events if event.type == "websocket.close"]
     if not codes:
-        raise Misconception("does not close", "it never sent websocket.close", "Send websocket.close with a code.")
+        raise Misconception(
+            "does not close",
+            "it sent no websocket.close, or not before the client did something else",
+            "Send websocket.close with a code, and wait for nothing before it.",
+        )
     seen = await bench.parity(answer, CONNECT, LEAVE)
     if seen.live[0][0] == "refused":
         raise Misconception(
@@ -138,7 +146,7 @@ async def refuse(answer, bench):
             f"a client of the live server gets HTTP {seen.live[0][1]}, and a page sees code 1006",
             "Send websocket.accept first: only an open WebSocket has close codes.",
         )
-    if codes != [4003]:
+    if codes[0] != 4003:
         raise Misconception(
             "another code", f"it closed with {codes[0] or 1000}", 'Say {"type": "websocket.close", "code": 4003}.'
         )
@@ -178,24 +186,24 @@ async def _no_code(scope, receive, send):
     ),
 )
 async def reading(answer, bench):
-    events = await bench.play(answer, CONNECT, LEAVE)
-    in_order(
-        events,
-        "websocket.accept",
-        "websocket.send",
-        name="sends nothing",
-        step="Send the reading after accept, in one websocket.send.",
-    )
-    (said, *_) = sent(events)[1:]
-    if isinstance(said, dict) or "{" in str(events[2].message.get("text", "")) and not isinstance(said, str):
+    try:
+        events = await bench.play(answer, CONNECT, LEAVE)
+    except Crashed as crash:
+        if "object has no attribute 'encode'" not in str(crash):
+            raise
         raise Misconception(
             "a dictionary is not text",
-            "`text` is a dict; the server cannot encode it, and the client gets 1011",
-            "Make text of it first, with json.dumps.",
-        )
+            "`text` is no text; the server cannot encode it, and the client gets 1011",
+            "Make text of the dictionary first, with json.dumps.",
+        ) from None
+    step = "Send the reading after accept, in one websocket.send with the key 'text'."
+    in_order(events, "websocket.accept", "websocket.send", name="sends nothing", step=step)
+    said = next(event.message.get("text") for event in events if event.type == "websocket.send")
+    if said is None:
+        raise Misconception("no text", "its websocket.send has no text", step)
     try:
         found = json.loads(said)
-    except (TypeError, ValueError):
+    except ValueError:
         raise Misconception(
             "str() is not JSON",
             f"it sent {said!r:.60}, which JSON.parse in a page refuses",
@@ -220,6 +228,14 @@ reading.wrong("str() is not JSON")(_thermometer(str))
 reading.wrong("another content")(_thermometer(lambda found: json.dumps(json.dumps(found))))
 
 
+@reading.wrong("no text")
+async def _bytes(scope, receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "bytes": b'{"celsius": 21.5}'})
+    await receive()
+
+
 @reading.wrong("sends nothing")
 async def _silent(scope, receive, send):
     await receive()
@@ -242,20 +258,30 @@ async def _silent(scope, receive, send):
     ),
 )
 async def echo(answer, bench):
-    both = {**text("a"), "bytes": None}, {**data(b"\x01"), "text": None}
-    for events in ((text("a"), data(b"\x01")), both):
-        replies = sent(await bench.play(answer, CONNECT, *events, LEAVE))
-        if replies[1:] == ["a"]:
+    one_key = text("a"), text(""), data(b"\x01"), data(b"")
+    both_keys = [{"text": None, "bytes": None, **event} for event in one_key]  # as some other servers send them
+    for messages in (one_key, both_keys):
+        events = await bench.play(answer, CONNECT, *messages, LEAVE)
+        replies = [event.message for event in events if event.type == "websocket.send"]
+        given = [(each.get("text"), each.get("bytes")) for each in replies]
+        wanted = [(each.get("text"), each.get("bytes")) for each in messages]
+        if given == wanted[:2]:
             raise Misconception(
                 "ignores bytes",
-                "it answered the text message, and not the other one",
+                "it answered the texts, and not the bytes",
                 "Look for event['bytes'] too, and send it back under the same key.",
             )
-        if replies[1:] != ["a", b"\x01"]:
+        if (None, None) in given:
             raise Misconception(
-                "bytes come back changed",
-                f"for 'a' and b'\\x01' it sent {replies[1:]}",
-                "Bytes go out under the key 'bytes', as they came in.",
+                "neither text nor bytes",
+                "it sent a message without either: both keys were there, and one of them was None",
+                'Ask whether event.get("text") is not None. Whether the key is there says nothing.',
+            )
+        if given != wanted:
+            raise Misconception(
+                "not as it came",
+                f"for 'a', an empty text, b'\\x01' and empty bytes it sent {[t if b is None else b for t, b in given]}",
+                "Send each message back under the key that it came in with, the empty ones too.",
             )
 
 
@@ -269,9 +295,14 @@ async def _conversation(receive, send, reply):
 
 @echo.wrong("ignores bytes")
 async def _texts_only(scope, receive, send):
-    await _conversation(receive, send, lambda event: {"text": event["text"]} if event.get("text") else None)
+    await _conversation(receive, send, lambda e: {"text": e["text"]} if e.get("text") is not None else None)
 
 
-@echo.wrong("bytes come back changed")
+@echo.wrong("neither text nor bytes")
+async def _by_key(scope, receive, send):
+    await _conversation(receive, send, lambda e: {"text": e["text"]} if "text" in e else {"bytes": e["bytes"]})
+
+
+@echo.wrong("not as it came")
 async def _decodes(scope, receive, send):
-    await _conversation(receive, send, lambda event: {"text": event.get("text") or event["bytes"].decode()})
+    await _conversation(receive, send, lambda e: {"text": e.get("text") or (e.get("bytes") or b"").decode()})
