@@ -50,7 +50,7 @@ def refresh(paths: Sequence[str], *, timeout: float = 30, workers: int | None = 
     except ValidationError as error:
         print(error, file=sys.stderr)
         return 2
-    free = asyncio.Semaphore(workers or os.cpu_count() or 1)
+    free = asyncio.Semaphore(workers or 2 * (os.cpu_count() or 1))
 
     async def job(path: Path, notebook: NotebookNode) -> bool:
         async with free:
