@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=purpose)
         command.add_argument("paths", nargs="+", metavar="PATH", help="a notebook, a folder of them, or a pattern")
         command.add_argument("--timeout", type=float, default=30, metavar="SECONDS", help="for each cell (default: 30)")
-        command.add_argument("--workers", type=int, metavar="N", help="notebooks side by side (default: two a processor)")
+        command.add_argument("--workers", type=int, metavar="N", help="notebooks at a time (default: two a processor)")
     return top
 
 
