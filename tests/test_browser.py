@@ -137,6 +137,34 @@ def test_asgi_events_runs(run_all):
     page.close()
 
 
+def _stored(notebook):
+    """The errors and the number of diagrams that a notebook has stored."""
+    cells = json.loads((ROOT / notebook).read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    errors = [(each["ename"], each["evalue"]) for each in outputs if each["output_type"] == "error"]
+    return errors, sum("image/svg+xml" in each.get("data", {}) for each in outputs)
+
+
+@pytest.mark.parametrize("lesson", ["02_plain_django", "03_consumers", "04_routing"])
+def test_a_lesson_runs_as_it_is_stored(run_all, lesson):
+    """Run All in JupyterLab fails where the stored lesson fails on purpose, and draws what it has stored."""
+    errors, diagrams = _stored(f"notebooks/{lesson}.ipynb")
+    page = run_all(f"notebooks/{lesson}.ipynb")
+    assert _errors(page) == errors
+    assert _drawn(page) == (diagrams, True)
+    _look(page, lesson[:2])
+    page.close()
+
+
+def test_a_page_without_channels_ticks(run_all):
+    """The page of lesson 02 sends once a second, shows five replies, and closes."""
+    page = run_all("notebooks/02_plain_django.ipynb", until="page")
+    frame = page.frame_locator("iframe")
+    for words in ("tick 1", "tick 5", "closed with 1000"):
+        frame.get_by_text(words).wait_for()
+    page.close()
+
+
 def test_a_page_sees_of_four_endings_what_the_table_says(run_all):
     """In a browser, the four failing applications of lesson 01 end with the codes that the lesson's table states."""
     page = run_all("notebooks/01_asgi_events.ipynb", until="four-endings")
