@@ -10,6 +10,7 @@ after a first run (imports, thread pools, a parked thread), but a second run mus
 import asyncio
 import inspect
 import json
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ SETTLE = 2.0
 """Seconds that threads and sockets get to finish closing before they count as left behind."""
 
 _PAUSE = 0.05
+
+_SPARE_WORKER = re.compile(r"(asyncio|ThreadPoolExecutor-\d+)_[1-9]\d*")
+"""A pool's workers after its first: it makes one when all others are busy at that moment, up to its limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +106,9 @@ def left(fresh: Snapshot, now: Snapshot) -> list[str]:
 def grown(first: Snapshot, second: Snapshot) -> list[str]:
     """What the second run of the whole notebook added: threads and descriptors, named."""
     found = []
-    if len(second.threads) > len(first.threads):
-        found.append(_growth("threads", len(first.threads), len(second.threads), first.threads, second.threads))
+    before, after = ([name for name in each.threads if not _SPARE_WORKER.fullmatch(name)] for each in (first, second))
+    if len(after) > len(before):
+        found.append(_growth("threads", len(before), len(after), before, after))
     if first.descriptors is not None and second.descriptors > first.descriptors:
         found.append(_growth("descriptors", first.descriptors, second.descriptors, first.targets, second.targets))
     return found

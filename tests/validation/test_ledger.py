@@ -81,6 +81,15 @@ def test_what_has_grown_is_named():
     assert grown(FRESH, replace(FRESH, threads=["b"], targets=["socket"])) == []
 
 
+def test_a_pool_that_has_one_worker_more_has_not_grown():
+    """How many workers a pool has depends on what happened at the same moment; a second pool is a leak."""
+    first = replace(FRESH, threads=["asyncio_0", "ThreadPoolExecutor-1_0"])
+    more = ["asyncio_0", "asyncio_1", "ThreadPoolExecutor-1_0", "ThreadPoolExecutor-1_12"]
+    assert grown(first, replace(first, threads=more)) == []
+    (found,) = grown(first, replace(first, threads=[*more, "ThreadPoolExecutor-2_0"]))
+    assert found == "there are more threads than after the first: 2 → 3 (ThreadPoolExecutor-2_0)"
+
+
 def test_a_system_that_does_not_count_descriptors_is_fine():
     """Where descriptors are unknown they are not judged; where their targets are, the count alone is told."""
     unknown = replace(FRESH, descriptors=None)
