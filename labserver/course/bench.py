@@ -66,8 +66,8 @@ class Client:
     @property
     def events(self) -> tuple[Event, ...]:
         """What passed on its connection so far."""
-        name = self._bench.trace.names.get(self._number)
-        return tuple(event for event in self._bench.trace if event.connection == name)
+        name = self._bench.whole.names.get(self._number)
+        return tuple(event for event in self._bench.whole if event.connection == name)
 
     async def does(self, *events: dict[str, Any]) -> None:
         """Send these events, each when the one before is dealt with, by all clients' applications.
@@ -116,14 +116,15 @@ def stuck(after: str, recorder: Any) -> Misconception:
 
 
 class Bench:
-    """Plays clients to an answer and records what passes in `trace`, which convicts the answer if it is wrong.
+    """Plays clients to an answer, and records what passes.
 
+    trace: since the last `play` began; it convicts the answer if it is wrong. whole: since the check began.
     still_running: whether the application of the last `play` was still there after its last event.
     """
 
     def __init__(self) -> None:
         self.log = Log()
-        self.trace = Trace(self.log)
+        self.whole = self.trace = Trace(self.log)
         self.recorder = live.recording(self.log)
         self.layers = Layers(self.log, _here)
         self.joined = 0
@@ -162,7 +163,7 @@ class Bench:
         self, application: Callable, *events: dict[str, Any], path: str = "/", **scope: Any
     ) -> tuple[Event, ...]:
         """Play one client to the end, and return what passed: `CONNECT` first, then what it sends, then `LEAVE`."""
-        trace = Trace(self.log)
+        self.trace = trace = Trace(self.log)
         async with self.join(application, path=path, **scope) as client:
             await client.does(*events[1:])
             self.still_running = client.running

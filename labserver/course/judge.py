@@ -76,13 +76,14 @@ def _judged(exercise: Exercise, answer: Any) -> Result:
         run.join(LIMIT)
         stuck = run.is_alive()
         lines = run.interrupt()[-LINES:] if stuck else ()
-    if not stuck and run.error is None and (broken := _broken_rule(run.bench.trace)) is None:
+    if not stuck and run.error is None and (broken := _broken_rule(run.bench.whole)) is None:
         return Result(exercise.id, "passed", output=printed.text)
     if _has_stub(answer):
         step = f"Put your own code where it says “... # {STUB}”, run that cell, and check again."
         return Result(exercise.id, "unattempted", step=step)
-    trace = run.bench.trace.newest(SHOWN) if len(run.bench.trace) else None
-    return Result(exercise.id, *(_stuck(lines) if stuck else _explained(run.error or broken)), trace, printed.text)
+    trace = run.bench.trace if stuck or run.error else run.bench.whole
+    shown = trace.newest(SHOWN) if len(trace) else None
+    return Result(exercise.id, *(_stuck(lines) if stuck else _explained(run.error or broken)), shown, printed.text)
 
 
 def _broken_rule(trace: Trace) -> Misconception | None:

@@ -57,10 +57,13 @@ class Connecting:
         try:
             return await websockets.asyncio.client.connect(self._url, **self._options)
         except (TimeoutError, InvalidMessage):  # daphne gives up after five seconds too, without a word
+            advice = "did connect() run `await self.accept()`? "
+            advice += '(without Channels: `await send({"type": "websocket.accept"})`)'
+            if self._options.get("subprotocols"):
+                advice += " with a subprotocol that was offered, or with none?"
             raise TimeLimit(
                 f"expected the application to accept or close {urlsplit(self._url).path} within "
-                f"{self._options['open_timeout']:g} s, found no answer; did connect() run `await self.accept()`? "
-                '(without Channels: `await send({"type": "websocket.accept"})`)'
+                f"{self._options['open_timeout']:g} s, found no answer; {advice}"
             ) from None
         except InvalidHandshake as error:
             await self._settle(None)  # so that a trace shown next holds how the refusal ended

@@ -180,11 +180,12 @@ def say(*lines: str) -> None:
 
 
 HINTS = {
-    r"object NoneType can't be used in 'await'": "is there a plain `def` that should be `async def`?",
+    r"object ([a-z]\w*|NoneType) can't be used in 'await'": "is a plain function awaited? write async def, or no await",
     r"object (\w+) can't be used in 'await'": "is {0} a consumer in a route? then write path(…, {0}.as_asgi())",
     r"as_asgi\(\) takes 1 positional argument": "as_asgi is a method: write as_asgi(), with the brackets",
     r"No handler for message type (\S+)": "it is handled by a method of that name, with _ in the place of each dot",
     r"^AttributeError: '\w+' object has no attribute 'get'$": 'send takes an event: {{"type": …}}',
+    r"object has no attribute '(?:en|de)code'$": "the server wants str under 'text', and bytes under 'bytes'",
     r"^KeyError: '(?:text|bytes)'": "which type has the event? a websocket.disconnect has no text, a text has no bytes",
 }
 """The next step, for crashes whose own text does not lead there: by a pattern of the error's last line."""

@@ -51,14 +51,15 @@ async def test_a_played_client_is_answered(application):
     assert sent(events) == ["websocket.accept", "hello", b"\x00"]
 
 
-async def test_each_play_returns_its_own_events_and_the_trace_keeps_all():
-    """Two plays are two connections of one trace."""
+async def test_each_play_returns_its_own_events():
+    """The trace of the bench is that of the last play, and what happened before is still known."""
     bench = Bench()
     await bench.play(echo, CONNECT, LEAVE)
     events = await bench.play(echo, CONNECT, text("x"), LEAVE)
 
     assert [event.connection for event in events] == ["ws-1"] * 5
-    assert {event.connection for event in bench.trace} == {"ws-1", "ws-2"}
+    assert bench.trace.events == events
+    assert {event.connection for event in bench.whole} == {"ws-1", "ws-2"}
 
 
 async def test_groups_of_a_check_are_its_own():

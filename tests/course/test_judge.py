@@ -245,10 +245,12 @@ def test_a_result_stays_short():
 @pytest.mark.parametrize(
     ("error", "step"),
     [
-        (TypeError("object NoneType can't be used in 'await' expression"), "is there a plain `def`"),
+        (TypeError("object NoneType can't be used in 'await' expression"), "is a plain function awaited?"),
         (TypeError("object Lobby can't be used in 'await' expression"), "Lobby.as_asgi()"),
         (ValueError("No handler for message type news.flash"), "_ in the place of each dot"),
         (AttributeError("'str' object has no attribute 'get'"), 'send takes an event: {"type": …}'),
+        (TypeError("object str can't be used in 'await' expression"), "is a plain function awaited?"),
+        (AttributeError("'int' object has no attribute 'encode'"), "wants str under 'text'"),
         (KeyError("text"), "a websocket.disconnect has no text"),
         (ValueError("of one's own"), "The lines of yours that led to it are above"),
     ],

@@ -448,11 +448,13 @@ async def counts(answer, bench):
 async def _told(client):
     """The number that a client gets for a text."""
     before = len(sent(client.events))
-    await client.does(text("How many?"))
+    await client.does(text("How many?"), text(""))
     replies = sent(client.events)[before:]
-    if len(replies) != 1 or not str(replies[0]).isdecimal():
+    if len(replies) != 2 or replies[0] != replies[1] or not str(replies[0]).isdecimal():
         raise Misconception(
-            "another reply", f"for a text it sent {replies}", "Send one text for each: str(len(visitors))."
+            "another reply",
+            f"for 'How many?' and an empty text it sent {replies}",
+            "Send one text for each, whatever it says, to this visitor alone: str(len(visitors)).",
         )
     return int(replies[0])
 
@@ -495,7 +497,8 @@ class Disconnected(Exception):
 
 
 def _number(event, count):
-    return event["text"] and str(count)  # a KeyError for bytes
+    event["text"]  # a KeyError for bytes
+    return str(count)
 
 
 def _counting(ending, *visitors, reply=_number, goes_on_after=()):

@@ -60,7 +60,11 @@ async def routes(answer, bench):
             )
 
 
-PLACES = {"/ws/hall/main/": "hall main", "/ws/hall/main/seat/7/": "hall main, seat 7, beside seat 8"}
+PLACES = {
+    "/ws/hall/main/": "hall main",
+    "/ws/hall/main/seat/7/": "hall main, seat 7, beside seat 8",
+    "/ws/hall/main/seat/12/": "hall main, seat 12, beside seat 13",
+}
 """Addresses, and what the consumer there answers."""
 
 CRASHES = {
@@ -227,7 +231,16 @@ async def members_only(answer, bench):
         raise Misconception(
             "accepts, then closes",
             f"for a stranger it sent {said}",
-            "Refuse in the handshake: send websocket.close, and no accept before it.",
+            "Refuse in the handshake: send websocket.close, and nothing before it.",
+        )
+    handed.clear()
+    pair = [bench.play(application, CONNECT, LEAVE, user=user) for user in (AnonymousUser(), alice)]
+    await asyncio.gather(*pair, return_exceptions=True)
+    if any(not scope["user"].is_authenticated for scope in handed):
+        raise Misconception(
+            "keeps a connection on self",
+            "a stranger and alice came at once, and the inner application was called for the stranger too",
+            "There is one object of your class for all connections. Use a local variable instead of self.",
         )
     async with contextlib.AsyncExitStack() as stack:
         visits = (stack.enter_async_context(bench.join(application, user=user)) for user in (alice, bob))
@@ -334,6 +347,17 @@ class _OnSelf(_Middleware):
             self.scope = dict(scope)
             self.scope["role"] = await _role_of(scope["user"])
             await self.inner(self.scope, receive, send)
+        else:
+            await send({"type": "websocket.close"})
+
+
+@members_only.wrong("keeps a connection on self")
+class _UserOnSelf(_Middleware):
+    async def __call__(self, scope, receive, send):
+        self.user = scope["user"]
+        role = await _role_of(self.user)
+        if self.user.is_authenticated:
+            await self.inner(dict(scope, role=role), receive, send)
         else:
             await send({"type": "websocket.close"})
 
