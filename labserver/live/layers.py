@@ -25,6 +25,19 @@ class RecordedLayer:
         self._hop = hop
         self.memberships: dict[str, set[str]] = {}
         self.waiting: set[str] = set()
+        self.full: set[str] = set()
+        _make_ours(layer, self._dropped)
+
+    def _dropped(self, channel: str, message: dict) -> None:
+        """Record a message that a full channel has lost, and say so once for each channel."""
+        self._log.add(self._log.owner(channel), "layer", {"type": "full", "message": message})
+        if channel not in self.full:
+            self.full.add(channel)
+            held = self._layer.get_capacity(channel)
+            say(
+                f"a message {message.get('type')} was lost: a member's channel holds {held} unread ones already",
+                "  its consumer is slow or stuck in a handler; each loss stands in the trace, as `full`",
+            )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._layer, name)
@@ -105,6 +118,7 @@ class RecordedLayer:
                         await self._group("group_discard", group, channel, by="labserver")
                 finally:
                     self.memberships.pop(channel, None)
+                    self.full.discard(channel)
 
     async def release(self) -> None:
         """Close the connections that a Redis layer holds open; it opens others when it is used again.
@@ -113,6 +127,17 @@ class RecordedLayer:
         """
         if any(base.__module__.startswith("channels_redis.") for base in type(self._layer).__mro__):
             await getattr(self._layer, "close_pools", self._layer.flush)()
+
+
+def _make_ours(layer: Any, dropped: Callable[[str, dict], None]) -> None:
+    """Make Channels' own in-memory layer the lab's, its state kept; any other layer is left as it is."""
+    from channels.layers import InMemoryChannelLayer
+
+    from .memory import InMemoryLayer
+
+    if type(layer) in (InMemoryChannelLayer, InMemoryLayer):
+        layer.__class__ = InMemoryLayer
+        layer.dropped = dropped
 
 
 class Layers:

@@ -247,7 +247,11 @@ def routes(application: Any, kind: str) -> list[str]:
     """The patterns that an application built from Channels' routers knows for `websocket` or `http`."""
     for _ in range(20):
         if patterns := getattr(application, "routes", None):
-            return [str(getattr(each, "pattern", each)) for each in patterns]
+            return [
+                f"{getattr(each, 'pattern', each)}{rest}"
+                for each in patterns
+                for rest in routes(getattr(each, "callback", None), kind) or [""]
+            ]
         if mapping := getattr(application, "application_mapping", None):
             application = mapping.get(kind)
         else:  # each middleware keeps the next application in one of these

@@ -55,6 +55,10 @@ class Reading:
     state: State
 
 
+FULL = "the channel is full of unread messages: this one is lost, and nobody is told"
+"""Channels' layers drop what exceeds a channel's capacity (https://channels.readthedocs.io/en/stable/channel_layer_spec.html)."""
+
+
 class AnyEvent(Protocol):
     """The part of `events.Event` that is read here."""
 
@@ -94,7 +98,7 @@ class Connection(ABC):
     def read(self, event: AnyEvent) -> Reading:
         """What this event means now that those before it have happened."""
         if event.direction == "layer":
-            return self._reading()
+            return self._reading(note=FULL if event.type == "full" else "")
         if self._unknown:
             self.state = self._joined(event.type)
             self._unknown = False

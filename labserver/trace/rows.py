@@ -109,5 +109,5 @@ def _lanes(event: Any) -> tuple[str, str]:
     if event.direction == "error":
         return here, here
     if event.direction == "layer":
-        return (LAYER, here) if event.type == "receive" else (here, LAYER)
+        return (LAYER, here) if event.type in ("receive", "full") else (here, LAYER)
     return (CLIENT, here) if event.direction == "receive" else (here, CLIENT)

@@ -352,3 +352,29 @@ async def test_a_server_stops_without_its_redis(server, redis):
         assert repr(server) == "<LiveServer stopped>"
         assert get_channel_layer().memberships == {}
         assert await reactor.hop(tasks()) == []
+
+
+async def test_what_a_full_channel_loses_is_in_the_trace_and_said_once(capfd):
+    """Row 74: every message that a slow member could not take is an event; under the cell stands one line for it."""
+
+    class Slow(AsyncWebsocketConsumer):
+        groups = ["room"]
+
+        async def room_message(self, event):
+            await asyncio.sleep(30)
+
+    from labserver import serve
+
+    server = serve(Slow.as_asgi())
+    try:
+        async with server.connect("/"):
+            with server.record() as trace:
+                for number in range(105):
+                    await get_channel_layer().group_send("room", {"type": "room.message", "number": number})
+            full = [event for event in trace if event.type == "full"]
+            assert [event.message["message"]["number"] for event in full] == [101, 102, 103, 104]
+            assert "the channel is full of unread messages: this one is lost" in str(trace)
+    finally:
+        server.stop()
+    said = capfd.readouterr().err
+    assert said.count("a message room.message was lost: a member's channel holds 100 unread ones already") == 1

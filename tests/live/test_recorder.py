@@ -339,6 +339,21 @@ async def test_a_value_error_of_ones_own_is_a_crash(capsys):
     assert wire.seen() == [("error", "ValueError")]
 
 
+def test_routes_of_nested_routers_are_whole():
+    """A router in a router, a middleware between them included, is named by the addresses that lead to a consumer."""
+
+    class Middleware:
+        def __init__(self, app):
+            self.app = app
+
+    async def end(scope, receive, send):
+        """Where the routes lead."""
+
+    inner = URLRouter([path("", end), path("seat/", end)])
+    outer = Middleware(URLRouter([path("hall/", inner), path("desk/", end)]))
+    assert recorder.routes(outer, "websocket") == ["hall/", "hall/seat/", "desk/"]
+
+
 def test_routes_of_what_has_none():
     """An application that shows no routes has none, however it is wrapped."""
 

@@ -13,6 +13,7 @@ from channels.security.websocket import AllowedHostsOriginValidator, OriginValid
 from channels.sessions import SessionMiddleware, SessionMiddlewareStack
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.urls import path, re_path
 
@@ -201,6 +202,12 @@ async def members_only(answer, bench):
                 "the inner application waits for websocket.connect, and somebody else has received it",
                 "Do not call receive() in the middleware. All that you need is in the scope.",
             )
+        if "websocket.close" in said:
+            raise Misconception(
+                "closes on members too",
+                f"{user} has logged in, and it sent {said}",
+                "Close on strangers alone, and return; what stands after `await self.inner(…)` runs when it has ended.",
+            )
         if said != ["websocket.accept", f"{user} is {role}"]:
             raise Misconception(
                 "another role",
@@ -208,7 +215,14 @@ async def members_only(answer, bench):
                 "Add the role under the key 'role': what `await role_of(…)` returns for this user.",
             )
     handed.clear()
-    said = sent(await bench.play(application, CONNECT, LEAVE, user=AnonymousUser()))
+    try:
+        said = sent(await bench.play(application, CONNECT, LEAVE, user=AnonymousUser()))
+    except Crashed as crash:
+        raise Misconception(
+            "a crash is no refusal",
+            f"for a stranger it raised {type(crash.error).__name__}, which is HTTP 500 for the client",
+            "Nobody makes a 403 of an exception here, as Django does for views: send websocket.close, and return.",
+        ) from None
     if handed and "websocket.close" in said:
         raise Misconception(
             "close is not return",
@@ -338,6 +352,21 @@ class _Polite(_Middleware):
         else:
             await send({"type": "websocket.accept"})
             await send({"type": "websocket.close", "code": 4003})
+
+
+@members_only.wrong("a crash is no refusal")
+class _Raises(_Middleware):
+    async def __call__(self, scope, receive, send):
+        if not scope["user"].is_authenticated:
+            raise PermissionDenied
+        await self.enter(scope, receive, send)
+
+
+@members_only.wrong("closes on members too")
+class _ClosesAll(_Middleware):
+    async def __call__(self, scope, receive, send):
+        # in one line: coverage on Python 3.11 loses its way after the inner application has ended
+        return await self.enter(scope, receive, send), await send({"type": "websocket.close"})
 
 
 @members_only.wrong("keeps a connection on self")
