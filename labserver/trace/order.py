@@ -51,6 +51,8 @@ def _from_outside(row: tuple, last: dict[int, tuple[float, int, str]]) -> bool:
     at, connection, direction, type, _, _ = row
     if connection == 0:
         return True
+    if direction == "error" and connection not in last:
+        return True  # refused, or crashed, before it received anything: its client has just come
     if type in _ANSWERS and connection in last:
         then, _, before = last[connection]
         return before != _ANSWERS[type] or at - then > SETTLE

@@ -161,6 +161,14 @@ def test_what_happens_late_keeps_its_order_in_time():
     assert [r[0] for r in settled(rows)] == [0.0, 0.0, 1.01, 1.00, 2.00, 3.00]
 
 
+def test_a_connection_that_begins_with_an_error_is_not_taken_for_an_effect():
+    """A client that is refused at once came by itself, even when something late has happened just before."""
+    slow = [row(0, 1, "receive", "websocket.connect"), row(2 * SETTLE, 1, "send", "websocket.accept")]
+    talk = in_time([(2, "receive", "websocket.connect", {}), (2, "send", "websocket.accept", {})], 2 * SETTLE + TICK)
+    refused = in_time([(3, "error", "NoRoute", {}), (3, "send", "websocket.close", {})], 2 * SETTLE + 3 * TICK)
+    assert settled(slow + talk + refused) == slow + talk + refused
+
+
 def test_events_without_a_known_beginning_are_kept_in_time():
     """When the trace starts in the middle, the first things seen have no cause in it and form a turn."""
     rows = [
