@@ -14,7 +14,7 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: 
 from django.core.exceptions import SuspiciousFileOperation  # noqa: E402
 from django.http import Http404  # noqa: E402
 
-from .middleware import ClientChecks  # noqa: E402
+from .middleware import ClientChecks, ExplainFailures  # noqa: E402
 from .routing import websocket_urlpatterns  # noqa: E402
 
 
@@ -30,7 +30,7 @@ class StaticFiles(ASGIStaticFilesHandler):
 
 # A page may connect if its Origin is one of ALLOWED_HOSTS, whatever its port: the notebook server that shows our pages
 # is the same machine on another one. A request without an Origin, or from "null", is refused.
-websockets = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
+websockets = AllowedHostsOriginValidator(ExplainFailures(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))))
 
 application = ClientChecks(
     ProtocolTypeRouter(

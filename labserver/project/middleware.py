@@ -1,7 +1,12 @@
-"""What a client may not decide: who the server is, and where the project is mounted."""
+"""What stands before every consumer: what a client may not decide, and what it is told when we fail."""
+
+import json
+import logging
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
+
+logger = logging.getLogger(__name__)
 
 
 class ClientChecks:
@@ -26,3 +31,41 @@ class ClientChecks:
         """Whether the Host header names one of ALLOWED_HOSTS; one that is missing or doubled names none."""
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         return len(hosts) == 1 and validate_host(split_domain_port(hosts[0])[0], settings.ALLOWED_HOSTS)
+
+
+class ExplainFailures:
+    """Answer a WebSocket whose connecting fails for a reason of ours: accept, an error, then close with 4000.
+
+    The database or Redis may be away before the consumer's first line runs. A server would answer with HTTP 500, of
+    which a browser sees nothing, so a page could not tell "try again" from "never". Paths without a route stay errors.
+    """
+
+    def __init__(self, application):
+        self.application = application
+
+    async def __call__(self, scope, receive, send):
+        connecting = answered = False
+
+        async def noted_receive():
+            nonlocal connecting
+            event = await receive()
+            connecting = connecting or event["type"] == "websocket.connect"
+            return event
+
+        async def noted_send(event):
+            nonlocal answered
+            answered = True
+            await send(event)
+
+        try:
+            await self.application(scope, noted_receive, noted_send)
+        except Exception as error:
+            if answered or str(error).startswith("No route found"):
+                raise
+            logger.exception("%s: connecting failed", scope["path"])
+            if not connecting:
+                await receive()
+            why = "the server cannot connect you at the moment; try again later"
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "text": json.dumps({"type": "error", "content": why})})
+            await send({"type": "websocket.close", "code": 4000})

@@ -28,6 +28,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "labserver.project.chat",
     "labserver.project.console",
     "labserver.project.echo",
     "labserver.project.rooms",
@@ -42,7 +43,21 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "labserver.project.urls"
 ASGI_APPLICATION = "labserver.project.asgi.application"
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+            ]
+        },
+    }
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/chat/"
+LOGOUT_REDIRECT_URL = "/chat/"
 STATIC_URL = "static/"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -54,13 +69,46 @@ DATABASES = {
     }
 }
 
-if redis_url := os.environ.get("LABSERVER_REDIS_URL"):
+REDIS_URL = os.environ.get("LABSERVER_REDIS_URL", "")
+if REDIS_URL:
+    try:
+        import channels_redis.pubsub  # noqa: F401
+        import redis.asyncio.retry
+        import redis.backoff
+        import redis.retry
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            f"expected the packages that LABSERVER_REDIS_URL needs, found none ({error}); "
+            "get them with: pip install channels-redis 'redis<8'"
+        ) from error
+    # When Redis is away, an answer now ("not delivered") is better than one after seven seconds of attempts, for which
+    # everybody else would wait as well. Once again at once is for a connection that had died unnoticed.
+    REDIS_OPTIONS = {
+        "socket_connect_timeout": 2,
+        "socket_timeout": 2,
+        "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 1),
+    }
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [redis_url]},
+            "CONFIG": {
+                "hosts": [
+                    {
+                        "address": REDIS_URL,
+                        "socket_connect_timeout": 2,
+                        "socket_timeout": None,  # members wait while nobody speaks; redis 8 would give up in 5 s
+                        "retry": redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 1),
+                    }
+                ]
+            },
         }
     }
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis_url}}
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "OPTIONS": REDIS_OPTIONS,
+        }
+    }
 else:
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}

@@ -2,9 +2,16 @@
 
 from django.urls import path
 
-from .console import views
+from .chat import views as chat
+from .console import views as console
+from .rooms import views as rooms
 
 urlpatterns = [
-    path("", views.front),
-    path("console/", views.console),
+    path("", console.front),
+    path("console/", console.console),
+    path("chat/", chat.page),
+    path("room/<str:group_name>/", rooms.room),
+    path("api/users/", chat.users),
+    path("accounts/login/", chat.Login.as_view(), name="login"),
+    path("accounts/logout/", chat.Logout.as_view(), name="logout"),
 ]

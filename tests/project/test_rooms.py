@@ -6,12 +6,12 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 
-async def test_every_member_hears_what_one_sends(server):
+async def test_every_member_hears_what_one_sends(enter):
     """A message reaches all members of its room, the sender too, and nobody in another room."""
     async with (
-        server.connect("/ws/room/blue/") as alice,
-        server.connect("/ws/room/blue/") as bob,
-        server.connect("/ws/room/green/") as carol,
+        enter("/ws/room/blue/", "alice") as alice,
+        enter("/ws/room/blue/", "bob") as bob,
+        enter("/ws/room/green/", "carol") as carol,
     ):
         await alice.send('{"type": "message", "content": {"any": "JSON"}}')
         for member in (alice, bob):
@@ -20,9 +20,9 @@ async def test_every_member_hears_what_one_sends(server):
         assert json.loads(await carol.recv())["content"] == "green"
 
 
-async def test_who_leaves_is_no_member(server):
+async def test_who_leaves_is_no_member(server, enter):
     """After the last member is gone the room has no group."""
-    async with server.connect("/ws/room/blue/"):
+    async with enter("/ws/room/blue/", "alice"):
         assert server.connections[0].groups == ("room.blue",)
     assert [event.type for event in server.trace if event.direction == "layer"] == ["group_add", "group_discard"]
 
@@ -38,16 +38,18 @@ async def test_a_name_that_is_none_is_refused_before_a_group_is_joined(server, n
     assert not [event for event in server.trace if event.type == "group_add"]
 
 
-@pytest.mark.parametrize(
-    "message",
-    [b"\x00", "", "x", "3", "null", "[]", "{}", '{"type": "message"}', '{"content": 1}', '{"type": "send.response"}',
-     '{"type": "websocket.disconnect", "content": 1}', "[" * 100_000],
-    ids=lambda message: repr(message[:20]),
-)  # fmt: skip
-async def test_what_cannot_be_understood_is_answered_and_nothing_ends(server, message):
-    """Row 31 and its like: bytes, text that is not JSON, foreign types: an error to the sender, who stays connected."""
-    async with server.connect("/ws/room/blue/") as alice:
-        await alice.send(message)
-        assert json.loads(await alice.recv())["type"] == "error"
-        await alice.send('{"type": "message", "content": "still here"}')
-        assert json.loads(await alice.recv())["content"] == "still here"
+async def test_who_is_not_signed_in_is_told_so_and_closed(server):
+    """An anonymous client is accepted, told why, and closed with 4001; it is a member at no time."""
+    async with server.connect("/ws/room/blue/") as ws:
+        assert json.loads(await ws.recv()) == {"type": "error", "content": "sign in first: rooms are for users"}
+        await ws.wait_closed()
+        assert ws.close_code == 4001
+    assert not [event for event in server.trace if event.direction == "layer"]
+
+
+async def test_the_page_joins_the_room_of_its_address(server, sessions):
+    """The page of a room names it to its script; a name that no room can have is 404."""
+    headers = {"Cookie": f"sessionid={sessions['alice'][1]}"}
+    page = await server.get("/room/blue/", headers=headers)
+    assert page.status_code == 200 and "blue" in page.text
+    assert (await server.get("/room/a%20b/", headers=headers)).status_code == 404

@@ -1,0 +1,142 @@
+// The chat as people see it. Every address is relative to the page: a notebook server's proxy may stand in front.
+import { Connection, Refused } from "./connection.js";
+
+const root = new URL("..", document.baseURI);
+const element = (id) => document.getElementById(id);
+const [box, to, state, log] = ["text", "to", "state", "log"].map(element);
+const me = Number(element("who").dataset.userId ?? 0); // 0: nobody is signed in
+const SIGNS = { group: "●", single: "◆", system: "i", error: "!" };
+const KEPT = 200; // entries of the list
+let names = new Map(); // of users, by id
+let connectedBefore = false;
+let lastWhy = "";
+let boxHadFocus = false;
+
+async function address() {
+  await loadUsers();
+  const url = new URL("infra/ws/", root);
+  url.protocol = url.protocol.replace("http", "ws");
+  return url;
+}
+
+async function loadUsers() { // tells as well who is not signed in (any more): a proxy hides the close code that would
+  const answer = await fetch(new URL("api/users/", root)).catch(() => {
+    throw new Error("the server cannot be reached");
+  });
+  if (answer.status === 401) throw new Refused("sign in first");
+  if (!answer.ok) throw new Error(`the server does not tell who its users are (HTTP ${answer.status})`);
+  const users = await answer.json();
+  names = new Map(users.map(({ id, username }) => [id, username]));
+  const [kept] = to.selectedOptions;
+  const others = users.filter(({ id }) => id !== me);
+  to.replaceChildren(new Option("everyone", ""), ...others.map(({ id, username }) => new Option(username, id)));
+  // Whoever was chosen stays so, even without an account by now: a message to one must never become one to all.
+  if (kept.value && !names.has(Number(kept.value))) to.append(kept);
+  to.value = kept.value;
+}
+
+function show(kind, who, text) {
+  const row = document.createElement("li");
+  row.dataset.kind = kind;
+  const now = new Date();
+  for (const [tag, content] of [["time", now.toLocaleTimeString([], { hour12: false })], ["b", SIGNS[kind]], ["i", who], ["span", text]]) {
+    const part = document.createElement(tag);
+    part.textContent = content; // textContent: whatever arrives is shown, never run
+    row.append(part);
+  }
+  row.querySelector("time").dateTime = now.toISOString();
+  row.querySelector("b").ariaHidden = "true"; // the words beside it say the same
+  log.prepend(row);
+  while (log.children.length > KEPT) log.lastChild.remove();
+  return row;
+}
+
+function showState(name, why, seconds) {
+  const words = { connecting: "connecting …", waiting: `reconnecting in ${seconds} s`, refused: `refused: ${why}` };
+  state.ariaLive = name === "waiting" && state.dataset.state === name ? "off" : "polite"; // a countdown is not read out
+  state.dataset.state = name;
+  state.textContent = words[name] ?? name;
+  element("toggle").textContent = ["disconnected", "refused"].includes(name) ? "Connect" : "Disconnect";
+  element("sign-in").hidden = !(name === "refused" && why.startsWith("sign in"));
+  if (why && why !== lastWhy) show(name === "refused" ? "error" : "system", name === "refused" ? "refused" : "system", why);
+  lastWhy = name === "connected" ? "" : why || lastWhy;
+  if (name === "connected" && connectedBefore) show("system", "system", "connected again: messages sent meanwhile may be missing");
+  connectedBefore ||= name === "connected";
+  boxHadFocus ||= document.activeElement === box; // a disabled element loses the focus
+  box.disabled = element("send").disabled = name !== "connected";
+  if (!box.disabled && boxHadFocus) {
+    boxHadFocus = false;
+    if (document.hasFocus() && document.activeElement === document.body) box.focus();
+  }
+}
+
+function showMessage(data) {
+  try {
+    const { type, content } = JSON.parse(data);
+    if (type === "error") showError(String(content));
+    else if (type === "system") show("system", "system", String(content));
+    else if (type === "demo-message-receive") showReceived(JSON.parse(content)); // JSON inside JSON
+    else throw new Error(`unknown type ${JSON.stringify(type)}`);
+  } catch (error) {
+    show("error", "not understood", `${error.message}: ${String(data).slice(0, 500)}`);
+  }
+}
+
+function showReceived({ fromUserId, text, single }) {
+  if (!Number.isInteger(fromUserId) || typeof text !== "string") throw new Error("expected fromUserId and text");
+  const who = fromUserId === me ? "you" : names.get(fromUserId) ?? `user ${fromUserId}`;
+  show(single ? "single" : "group", single ? `${who} to you alone` : `${who} to everyone`, text);
+}
+
+function showError(why) {
+  const parcel = connection.complaint();
+  if (parcel) giveBack([parcel], "not sent");
+  show("error", "error", why);
+}
+
+function giveBack(parcels, fate) { // what was typed is never lost; what was typed since stands behind it
+  for (const { row } of parcels.filter(({ row }) => row)) {
+    row.dataset.kind = "error";
+    row.querySelector("b").textContent = SIGNS.error;
+    row.querySelector("i").textContent += `: ${fate}`;
+  }
+  box.value = [...parcels.map(({ text }) => text), box.value].filter(Boolean).join(" ");
+}
+
+function giveBackUnanswered(parcels) {
+  giveBack(parcels, "unknown whether sent");
+  const texts = parcels.map(({ text }) => `“${text}”`).join(", ");
+  show("error", "no answer", `it is unknown whether this arrived, so it is back in the message box: ${texts}`);
+}
+
+const connection = new Connection(address, { state: showState, message: showMessage, unanswered: giveBackUnanswered });
+
+element("connection").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (["disconnected", "refused"].includes(connection.state)) connection.connect();
+  else connection.disconnect();
+});
+
+element("message").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = box.value.trim();
+  box.focus();
+  if (!text) {
+    show("error", "not sent", "the message is blank: type something first");
+    return;
+  }
+  const content = JSON.stringify({ text, toUserId: Number(to.value) || null });
+  // The server sends no copy of a message to one user, so it is listed here.
+  const row = to.value ? show("single", `you to ${to.selectedOptions[0].text} alone`, text) : null;
+  box.value = "";
+  connection.send(JSON.stringify({ type: "demo-message-send", content }), { text, row });
+});
+
+addEventListener("online", () => connection.hurry());
+document.addEventListener("visibilitychange", () => document.hidden || connection.hurry());
+
+if (me) connection.connect();
+else {
+  showState("refused", "sign in first", 0);
+  element("toggle").disabled = true; // the page has to know who you are
+}

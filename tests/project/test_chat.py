@@ -1,0 +1,229 @@
+"""The chat of the reference project, on a live server: who gets what, and what is left when somebody goes."""
+
+import asyncio
+import json
+
+import pytest
+from django.core.cache import cache
+
+from labserver.project.chat import consumers, presence
+from labserver.project.chat.consumers import ChatConsumer
+from labserver.project.consumers import StrictJsonConsumer
+
+CHAT = "/infra/ws/"
+
+
+def message(text, to=None):
+    """What a page sends."""
+    return json.dumps({"type": "demo-message-send", "content": json.dumps({"text": text, "toUserId": to})})
+
+
+async def heard(ws):
+    """The inner JSON of the next message to this client, or the words of an error or of the system."""
+    answer = json.loads(await ws.recv())
+    if answer["type"] == "demo-message-receive":
+        return json.loads(answer["content"])
+    return answer["type"], answer["content"]
+
+
+async def until(condition):
+    """Wait until something is so, a few seconds at the most."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_ping_gets_pong(enter):
+    """The heartbeat is answered before anything is parsed."""
+    async with enter(CHAT, "alice") as alice:
+        await alice.send("ping")
+        assert await alice.recv() == "pong"
+
+
+@pytest.mark.parametrize("everyone", [None, "", 0])
+async def test_without_a_recipient_everybody_gets_it(enter, ids, everyone):
+    """A message to nobody in particular reaches all who are connected, its sender too."""
+    async with enter(CHAT, "alice") as alice, enter(CHAT, "bob") as bob, enter(CHAT, "carol") as carol:
+        await alice.send(message(" hello ", everyone))
+        for member in (alice, bob, carol):
+            assert await heard(member) == {"fromUserId": ids["alice"], "text": "hello", "single": False}
+
+
+async def test_a_single_message_reaches_every_tab_of_its_recipient_and_nobody_else(enter, ids):
+    """Both tabs of bob get it; alice and carol hear nothing of it. Closing one tab breaks nothing for the other."""
+    async with enter(CHAT, "alice") as alice, enter(CHAT, "bob") as bob, enter(CHAT, "carol") as carol:
+        async with enter(CHAT, "bob") as tab:
+            await alice.send(message("psst", ids["bob"]))
+            for each in (bob, tab):
+                assert await heard(each) == {"fromUserId": ids["alice"], "text": "psst", "single": True}
+        await alice.send(message("still there?", str(ids["bob"])))
+        assert (await heard(bob))["text"] == "still there?"
+        await bob.send(message("to all"))
+        for member in (alice, carol):
+            assert (await heard(member))["text"] == "to all"
+
+
+async def test_who_is_not_connected_cannot_be_written_to_and_the_sender_knows(enter, ids):
+    """An error goes to the sender: for a user who has left, for one who never came, for one who does not exist."""
+    async with enter(CHAT, "alice") as alice:
+        async with enter(CHAT, "bob"):
+            pass
+        for number in (ids["bob"], ids["carol"], 4711):
+            await alice.send(message("hello", number))
+            assert await heard(alice) == ("error", f"not delivered: user {number} is not connected")
+
+
+async def test_who_leaves_leaves_nothing(server, enter, ids):
+    """After a disconnect neither the entry in the cache nor the membership is left."""
+    async with enter(CHAT, "alice"):
+        assert len(presence.channels(ids["alice"])) == 1
+        assert server.connections[0].groups == (consumers.EVERYONE,)
+    assert presence.channels(ids["alice"]) == []
+    assert server.layer.groups == {}
+
+
+async def test_a_crash_leaves_nothing(server, enter, ids, monkeypatch):
+    """Row 76: a consumer that dies has left its group and the cache, though its disconnect never runs."""
+
+    async def crash(self, event):
+        raise RuntimeError("planned")
+
+    monkeypatch.setattr(ChatConsumer, "chat_message", crash)
+    async with enter(CHAT, "alice") as alice:
+        await alice.send(message("hello"))
+        await alice.wait_closed()
+        assert alice.close_code == 1011
+        await until(lambda: not presence.channels(ids["alice"]) and not server.connections)
+    left = [event for event in server.trace if event.type == "group_discard"]
+    assert left and "by" not in left[0].message  # by the project itself, not by the lab that tidies up
+
+
+async def test_who_is_not_signed_in_is_told_so_and_closed(server):
+    """An anonymous client is accepted, told why, and closed with 4001."""
+    async with server.connect(CHAT) as ws:
+        assert await heard(ws) == ("error", "sign in first: the chat is for users")
+        await ws.wait_closed()
+        assert ws.close_code == 4001
+
+
+async def test_a_user_has_so_many_tabs_and_no_more(enter, monkeypatch):
+    """The tab that is one too many is told why and closed with 4000; the others go on."""
+    monkeypatch.setattr(presence, "TABS", 2)
+    async with enter(CHAT, "alice") as first, enter(CHAT, "alice") as second, enter(CHAT, "alice") as third:
+        assert await heard(third) == ("error", "too many connections: 2 tabs of one user are enough")
+        await third.wait_closed()
+        assert third.close_code == 4000
+        await second.send(message("both"))
+        assert (await heard(first))["text"] == (await heard(second))["text"] == "both"
+
+
+async def test_a_lease_is_renewed_as_long_as_its_connection_lives(enter, ids, monkeypatch):
+    """An entry outlasts its time, because its connection renews it."""
+    monkeypatch.setattr(presence, "LEASE", 0.2)
+    monkeypatch.setattr(presence, "RENEW", 0.02)
+    renewals, renew = [], presence.renew
+    monkeypatch.setattr(presence, "renew", lambda *args: renewals.append(renew(*args)) or renewals[-1])
+    async with enter(CHAT, "alice"):
+        await until(lambda: len(renewals) > 20)
+        assert len(presence.channels(ids["alice"])) == 1
+    assert {kept for _, kept in renewals} == {True}
+    assert presence.channels(ids["alice"]) == []
+
+
+async def test_a_lost_entry_is_put_back_and_the_user_is_told(enter, ids, monkeypatch):
+    """Row 78: a cache that has forgotten everything is noticed; the user can be written to again, and is told."""
+    monkeypatch.setattr(presence, "RENEW", 0.02)
+    async with enter(CHAT, "alice") as alice, enter(CHAT, "bob") as bob:
+        cache.clear()
+        assert await heard(alice) == ("system", consumers.LOST)
+        assert await heard(bob) == ("system", consumers.LOST)
+        await bob.send(message("hello again", ids["alice"]))
+        assert (await heard(alice))["text"] == "hello again"
+
+
+async def test_a_cache_that_is_away_is_waited_for(enter, ids, monkeypatch, caplog):
+    """While the cache fails, private messages get an error, one line is logged, and when it is back, all is well."""
+    monkeypatch.setattr(presence, "RENEW", 0.01)
+    attempts = []
+
+    def away(*args):
+        attempts.append(args)
+        raise ConnectionError("nobody there")
+
+    async with enter(CHAT, "alice") as alice, enter(CHAT, "bob") as bob:
+        with monkeypatch.context() as patch:
+            for name in ("life", "channels"):
+                patch.setattr(presence, name, away)
+            await alice.send(message("hello", ids["bob"]))
+            kind, words = await heard(alice)
+            assert kind == "error" and words.startswith("not delivered: the server cannot reach")
+            await until(lambda: len(attempts) > 10)
+        assert await heard(alice) == ("system", consumers.LOST)
+        assert await heard(bob) == ("system", consumers.LOST)
+        await alice.send(message("hello", ids["bob"]))
+        assert (await heard(bob))["text"] == "hello"
+    assert len([record for record in caplog.records if "is away" in record.message]) == 2  # once for each of them
+
+
+async def test_a_cache_that_fails_while_connecting_is_told(enter, monkeypatch, caplog):
+    """What fails before the first message ends in an error and 4000, which a page can show; no user sees details."""
+
+    def away(*args):
+        raise ConnectionError("secret address")
+
+    monkeypatch.setattr(presence, "enter", away)
+    async with enter(CHAT, "alice") as alice:
+        assert await heard(alice) == ("error", "the server cannot connect you at the moment; try again later")
+        await alice.wait_closed()
+        assert alice.close_code == 4000
+    assert "connecting failed" in caplog.text
+
+
+async def test_a_cache_that_fails_while_leaving_costs_nothing_else(server, enter, monkeypatch, caplog):
+    """Who leaves while the cache is away has left the group all the same; the entry ends by itself."""
+
+    def away(*args):
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(presence, "leave", away)
+    async with enter(CHAT, "alice"):
+        pass
+    assert server.layer.groups == {}
+    assert "could not leave cleanly: nobody there" in caplog.text
+    assert not [event for event in server.trace if event.direction == "error"]
+
+
+async def test_a_group_that_fails_is_told_to_the_sender(enter, monkeypatch, caplog):
+    """A layer that does not take a message to everybody costs the message, not the connection."""
+    async with enter(CHAT, "alice") as alice:
+
+        async def away(self, event):
+            raise ConnectionError("nobody there")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ChatConsumer, "everyone", away)
+            await alice.send(message("hello"))
+            assert (await heard(alice))[0] == "error"
+        await alice.send(message("hello"))
+        assert (await heard(alice))["text"] == "hello"
+    assert "did not take a message" in caplog.text
+
+
+async def test_a_burst_reaches_everybody(enter, monkeypatch):
+    """Row 75: what one sends at once, all healthy members get, in order."""
+    monkeypatch.setattr(StrictJsonConsumer, "BURST", 1000)
+    async with enter(CHAT, "alice") as alice, enter(CHAT, "bob") as bob:
+        for number in range(500):
+            await alice.send(message(str(number)))
+        for member in (alice, bob):
+            assert [(await heard(member))["text"] for _ in range(500)] == [str(number) for number in range(500)]
+
+
+async def test_the_users_to_write_to(server, sessions):
+    """A signed-in user gets number and name of all active users, by name; others get 401."""
+    answer = await server.get("/api/users/", headers={"Cookie": f"sessionid={sessions['alice'][1]}"})
+    users = {user["username"]: user["id"] for user in answer.json()}
+    assert users.items() >= {name: number for name, (number, _) in sessions.items()}.items()
+    assert list(users) == sorted(users)
+    stranger = await server.get("/api/users/")
+    assert stranger.status_code == 401 and stranger.json() == {"detail": "sign in first"}
