@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import gc
 import importlib.util
+import math
 import os
 import statistics
 import subprocess
@@ -21,7 +22,6 @@ from jupyter_client.manager import start_new_kernel
 
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {"LABSERVER_SECRET_KEY": "only-for-measuring-" * 3, "PYTHONPATH": str(HERE)}
-MEMBERS = (30, 100, 300)
 
 # --- the rivals, each a piece of code that ends with `port` --------------------------------------------------------
 
@@ -249,13 +249,14 @@ async with server.connect("/") as ws:
 
 
 @contextlib.contextmanager
-def process(code):
+def process(code, **environment):
     """A process of its own that runs a rival until the block ends; gives its port, its process and its input.
 
     A line of code that is written to its input is run.
     """
     code += "\nprint(port, flush=True)\nimport sys\nfor line in sys.stdin:\n    exec(line)\n    print(flush=True)"
-    with subprocess.Popen([sys.executable, "-c", code], env=ENVIRONMENT, cwd=HERE, text=True, stdin=subprocess.PIPE,
+    environment = ENVIRONMENT | environment
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=HERE, text=True, stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as child:  # fmt: skip
         try:
             yield int(child.stdout.readline()), psutil.Process(child.pid), child
@@ -344,13 +345,17 @@ def echo(repetitions=15, messages=2000):
 
 
 def broadcast(repetitions=9):
-    """One message to every member of a group, until the last has it."""
+    """One message to every member of a group, until the last has it, over real sockets."""
+    from labserver.live.redis import RedisServer
+
     code = LABSERVER.format(application=RAW) + PUSH
     stock = BARE.format(application=PROJECT) + PUSH.replace("server.application", "listening.application")
 
     async def run(port, members):
         url = f"ws://127.0.0.1:{port}/"
-        clients = await asyncio.gather(*(websockets.connect(url, compression=None) for _ in range(members)))
+        clients = []
+        for _ in range(0, members, 50):
+            clients += await asyncio.gather(*(websockets.connect(url, compression=None) for _ in range(50)))
         times = []
         for _ in range(5):
             began = time.perf_counter()
@@ -360,13 +365,153 @@ def broadcast(repetitions=9):
         await asyncio.gather(*(each.close() for each in clients))
         return statistics.median(times)
 
-    for members in MEMBERS:
-        rows = {"daphne in a thread": [], "labserver, recording": []}
-        with process(stock) as (bare, *_), process(code) as (ours, *_):
-            for _ in range(repetitions):
-                rows["daphne in a thread"].append(asyncio.run(run(bare, members)))
-                rows["labserver, recording"].append(asyncio.run(run(ours, members)))
-        table(f"Broadcast to {members} members", rows, "ms", "daphne in a thread")
+    with RedisServer() as redis, process(stock) as (bare, *_), process(code) as (ours, *_):
+        with process(stock, LABSERVER_REDIS_URL=redis.url) as (shared, *_):
+            ports = {"stock, in memory": bare, "labserver, recording": ours, f"stock, {redis.found} pub/sub": shared}
+            medians = {name: [] for name in ports}
+            for members in (100, 300, 1000):
+                rows = {name: [] for name in ports}
+                for _ in range(repetitions):
+                    for name, port in ports.items():
+                        rows[name].append(asyncio.run(run(port, members)))
+                table(f"Broadcast to {members:,} members", rows, "ms", "stock, in memory")
+                for name, values in rows.items():
+                    medians[name].append(statistics.median(values))
+    for name, (few, _, many) in medians.items():
+        print(f"  {name:44} from 100 to 1,000 members: N^{math.log10(many / few):.2f}")
+    cell(repetitions)
+
+
+def cell(repetitions):
+    """From `group_send` to the last of 100 clients: sent in a cell, against the same on the server's own loop."""
+    with Kernel() as kernel:
+        kernel.run("import asyncio, statistics, time" + LABSERVER.format(application=RAW) + PUSH + CLIENTS)
+        kernel.run("clients = [await websockets.connect(server.ws_url + '/') for _ in range(100)]")
+        rows = {"on the server's own loop": [], "in a cell": []}
+        for _ in range(repetitions):
+            for name, send in zip(rows, ("there()", "here()"), strict=True):
+                rows[name].append(kernel.run(f"elapsed = await last({send})", "elapsed"))
+        table("group_send until the last of 100 clients has it", rows, "ms", "on the server's own loop")
+        print(kernel.run(BURST, "told"))
+        sys.stdout.flush()
+
+
+CLIENTS = """
+import websockets
+from labserver.live import reactor
+layer = get_channel_layer()
+
+def here():
+    return layer.group_send("all", {"type": "a.message"})
+
+def there():
+    return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(here(), reactor.loop))
+
+async def last(sending, times=7):
+    found = []
+    for i in range(times):
+        if i:
+            sending = here() if asyncio.iscoroutine(sending) else there()
+        began = time.perf_counter()
+        await sending
+        await asyncio.gather(*(each.recv() for each in clients))
+        found.append((time.perf_counter() - began) * 1000)
+    return statistics.median(found)
+"""
+
+BURST = """
+for _ in range(500):
+    await here()
+heard = 0
+try:
+    async with asyncio.timeout(10):
+        for _ in range(500):
+            await clients[0].recv()
+            heard += 1
+except TimeoutError:
+    pass
+lost = sum(event.type == "full" for event in server.trace)
+told = f"  a burst of 500 sends to 100 healthy members: the first of them got {heard}; lost, and in the trace: {lost}"
+"""
+
+
+def layer(repetitions=15):
+    """The layer by itself: from `group_send` until each of its members has received, in one process and one loop."""
+    asyncio.run(_layers(repetitions))
+
+
+async def _layers(repetitions):
+    import django
+    from channels.layers import InMemoryChannelLayer
+    from channels_redis.pubsub import RedisPubSubChannelLayer
+
+    os.environ.update(ENVIRONMENT, DJANGO_SETTINGS_MODULE="labserver.project.settings")
+    django.setup()
+    from labserver.live.layers import RecordedLayer
+    from labserver.live.redis import RedisServer
+    from labserver.trace.events import Log
+
+    with RedisServer() as redis:
+        makers = {
+            "stock, in memory": InMemoryChannelLayer,
+            "labserver, recording": lambda: RecordedLayer(InMemoryChannelLayer(), Log(), lambda hop: hop),
+            f"Redis pub/sub ({redis.found})": lambda: RedisPubSubChannelLayer(hosts=[redis.url]),
+        }
+        medians = {name: [] for name in makers}
+        for members in (100, 300, 1000):
+            rooms = {name: await _Room.of(make(), members) for name, make in makers.items()}
+            rows = {name: [] for name in makers}
+            for repetition in range(-2, repetitions):
+                for name, room in rooms.items():
+                    elapsed = await room.broadcast()
+                    if repetition >= 0:
+                        rows[name].append(elapsed)
+            for name, room in rooms.items():
+                medians[name].append(statistics.median(rows[name]))
+                await room.close()
+            table(f"Layer: one message to {members:,} members, until the last has it", rows, "ms", next(iter(makers)))
+        for name, (few, _, many) in medians.items():
+            print(f"  {name:44} from 100 to 1,000 members: N^{math.log10(many / few):.2f}")
+
+
+class _Room:
+    """A group whose members do nothing but receive."""
+
+    @classmethod
+    async def of(cls, layer, members):
+        self = cls()
+        self.layer, self.got, self.all, self.members = layer, 0, asyncio.Event(), members
+        channels = [await layer.new_channel() for _ in range(members)]
+        for channel in channels:
+            await layer.group_add("all", channel)
+        self.tasks = [asyncio.create_task(self.member(channel)) for channel in channels]
+        await asyncio.sleep(0)
+        return self
+
+    async def member(self, channel):
+        """Receive, and receive again."""
+        while True:
+            await self.layer.receive(channel)
+            self.got += 1
+            if self.got == self.members:
+                self.all.set()
+
+    async def broadcast(self):
+        """Milliseconds until every member has the message; an error if one has not after half a minute."""
+        self.got = 0
+        self.all.clear()
+        began = time.perf_counter()
+        await self.layer.group_send("all", {"type": "a.message"})
+        async with asyncio.timeout(30):
+            await self.all.wait()
+        return (time.perf_counter() - began) * 1000
+
+    async def close(self):
+        """End the members."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.wait(self.tasks)
+        await self.layer.flush()
 
 
 def trace():
@@ -391,6 +536,6 @@ def trace():
 
 
 if __name__ == "__main__":
-    parts = {"trace": trace, "start": start, "warm": warm, "echo": echo, "broadcast": broadcast}
+    parts = {"trace": trace, "start": start, "warm": warm, "echo": echo, "broadcast": broadcast, "layer": layer}
     for part in sys.argv[1:] or parts:
         parts[part]()

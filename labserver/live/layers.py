@@ -5,12 +5,15 @@ cell would not wake a consumer of the server. Here every call is carried to the 
 stays what the settings say, Redis included.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from labserver.trace.events import CELL, Log
+from labserver.trace.layer import Channel, Layer
 
-from .recorder import current, say
+from .recorder import Connection, current, say
 
 
 class RecordedLayer:
@@ -25,14 +28,15 @@ class RecordedLayer:
         self._hop = hop
         self.memberships: dict[str, set[str]] = {}
         self.waiting: set[str] = set()
-        self.full: set[str] = set()
+        self.lost: Counter[str] = Counter()
+        self._made: dict[str, None] = {}
         _make_ours(layer, self._dropped)
 
     def _dropped(self, channel: str, message: dict) -> None:
         """Record a message that a full channel has lost, and say so once for each channel."""
         self._log.add(self._log.owner(channel), "layer", {"type": "full", "message": message})
-        if channel not in self.full:
-            self.full.add(channel)
+        self.lost[channel] += 1
+        if self.lost[channel] == 1:
             held = self._layer.get_capacity(channel)
             say(
                 f"a message {message.get('type')} was lost: a member's channel holds {held} unread ones already",
@@ -47,6 +51,9 @@ class RecordedLayer:
         channel = await self._hop(self._layer.new_channel(*args, **options))
         if (owner := current.get()) != CELL:
             self._log.name_channel(channel, owner)
+        self._made[channel] = None
+        if len(self._made) > self._log.limit:
+            del self._made[next(iter(self._made))]
         return channel
 
     async def send(self, channel: str, message: dict) -> None:
@@ -118,7 +125,70 @@ class RecordedLayer:
                         await self._group("group_discard", group, channel, by="labserver")
                 finally:
                     self.memberships.pop(channel, None)
-                    self.full.discard(channel)
+                    self.lost.pop(channel, None)
+
+    def empty(self) -> None:
+        """Drop the unread messages of Channels' in-memory layer, which keeps them for a minute. On the server's loop.
+
+        A later look at the layer would take them for a leak of connections that nobody remembers.
+        """
+        _, queues = self._held()
+        for channel in queues.keys() - self.waiting:
+            del queues[channel]
+        self.lost.clear()
+
+    def _held(self) -> tuple[dict[str, set[str]], dict[str, Any]]:
+        """The groups of each channel, and the queues of Channels' in-memory layer; none of another one."""
+        if not self._counted:
+            return {channel: set(groups) for channel, groups in self.memberships.items()}, {}
+        joined: dict[str, set[str]] = {}
+        for group, members in self._layer.groups.items():  # not what we know: what expires ends a membership as well
+            for channel in members:
+                joined.setdefault(channel, set()).add(group)
+        return joined, self._layer.channels
+
+    @property
+    def _counted(self) -> bool:
+        from channels.layers import InMemoryChannelLayer
+
+        return isinstance(self._layer, InMemoryChannelLayer)
+
+    def look(self, live: Mapping[int, Connection], names: Mapping[int, str]) -> tuple[Channel, ...]:
+        """What the layer holds now, and the channels of live connections; it is left as it is. On the server's loop.
+
+        names: of connections, by their number in the log.
+        """
+        joined, queues = self._held()
+        held = {*joined, *self.waiting, *(channel for channel, queue in queues.items() if queue.qsize())}
+        owners = {
+            channel: owner
+            for channel in dict.fromkeys([*self._made, *joined, *queues, *sorted(self.waiting)])
+            if (owner := self._log.owner(channel)) in live or channel in held
+        }
+        # What new_channel() made has a random name: the specification asks for a "!" in it, pub/sub leaves that out.
+        named = {each for each in owners if owners[each] == CELL and each not in self._made and "!" not in each}
+        found, numbers = [], Counter()
+        for channel in sorted(owners, key=lambda each: (each if each in named else "", not owners[each], owners[each])):
+            owner, about = owners[channel], {"name": channel}
+            if channel not in named:
+                connection = names.get(owner, "gone")
+                numbers[connection] += 1
+                about = {"connection": connection, "number": numbers[connection]}
+            if owner in live:
+                about |= {"path": live[owner].scope["path"], "state": live[owner].state}
+            elif owner != CELL:
+                about |= {"path": self._log.scope(owner).get("path", ""), "state": "gone"}
+            if self._counted:
+                unread = queues[channel].qsize() if channel in queues else 0
+                about |= {"waiting": unread, "capacity": self._layer.get_capacity(channel)}
+            groups = tuple(sorted(joined.get(channel, ())))
+            found.append(Channel(groups=groups, dropped=self.lost[channel], **about))
+        return tuple(found)
+
+    @property
+    def kind(self) -> str:
+        """The class that the settings name."""
+        return next(each.__name__ for each in type(self._layer).__mro__ if not each.__module__.startswith("labserver."))
 
     async def release(self) -> None:
         """Close the connections that a Redis layer holds open; it opens others when it is used again.
@@ -175,6 +245,7 @@ class Layers:
         """Leave every group, and close what the layers hold open."""
         await self.forget()
         for layer in self.each():
+            layer.empty()
             await layer.release()
 
     def groups(self, connection: int) -> tuple[str, ...]:
@@ -185,6 +256,16 @@ class Layers:
                 if self._log.owner(channel) == connection:
                     found |= groups
         return tuple(sorted(found))
+
+    def look(self, live: Mapping[int, Connection], names: Mapping[int, str]) -> Layer:
+        """The layer `default`, the others that are in use in its `others`, as they are now. On the server's loop."""
+        default = self._manager.configs.get("default", {}).get("BACKEND", "").rpartition(".")[2]
+        found = {"default": Layer(default)}  # if nobody has asked for it yet
+        for alias, layer in sorted(self._manager.backends.items()):
+            if isinstance(layer, RecordedLayer):
+                found[alias] = Layer(layer.kind, alias, layer.look(live, names))
+        first, *others = found.values()
+        return replace(first, others=tuple(others))
 
     def idle(self, connection: int) -> bool:
         """Whether every channel of a connection is being waited on: nothing is on its way into its consumer."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from labserver.errors import NotAnApplication, ServerStopped
 from labserver.trace.events import Log, Trace
+from labserver.trace.layer import Layer
 
 from .layers import Layers
 from .recorder import Connection as LiveConnection
@@ -186,6 +187,26 @@ class LiveServer:
             for n, c in live
             if n in names
         )
+
+    @property
+    def layer(self) -> Layer:
+        """The channel layer now: its groups, its channels with what waits on them, and whose they are.
+
+        Show it for a picture, print it for text; `.groups`, `.waiting`, `.dropped` and `.channels` are values. It
+        waits up to `SETTLE_LIMIT` seconds for what is on its way: all of them if a consumer is stuck in a handler.
+        Raises TimeLimit if an application blocks the server's loop.
+        https://channels.readthedocs.io/en/stable/topics/channel_layers.html
+        """
+        if self._layers is None:
+            return Layer("")
+        return self._look() if self._reactor.here() else self._reactor.call(self._settled_look())
+
+    async def _settled_look(self) -> Layer:
+        await self._settle(None)
+        return self._look()
+
+    def _look(self) -> Layer:
+        return self._layers.look(self._recorder.live, self.trace.names)
 
     async def _settled(self, port: int | None = None) -> None:
         """Wait, on any loop, until nothing is on its way; `port` is that of a client which has just left."""

@@ -23,10 +23,10 @@ HEAD, TAIL = 60, 60
 
 NOTHING = "Nothing happened yet: connect a client, or look again when one has connected."
 
-_WIDTH = 900  # the units it is drawn in
+WIDTH = 900  # the units it is drawn in
 _SHOWN = 820  # pixels; JupyterLab cuts off what is wider than its output area, on a small laptop 840
-_EDGE = _WIDTH - 14  # where words end at the latest
-_MONO, _SANS = 7.3, 6.4  # the width of a character of 12 px in the wider of the usual fonts
+EDGE = WIDTH - 14  # where words end at the latest
+MONO, SANS = 7.3, 6.4  # the width of a character of 12 px in the wider of the usual fonts
 _LANES = {  # where the lifelines stand, by how many there are
     3: (118, 340, 820),
     4: (114, 296, 580, 812),
@@ -78,7 +78,7 @@ class _Drawing:
             self.y += 8
         self.last = row.connection
         arrow = self.y + 23
-        self._pill(row.connection, arrow)
+        self.shapes.append(pill(row.connection, 8, arrow))
         below = max(self._event(row, arrow), self._wire(row, arrow))
         self.y = arrow + 9 + below * _LINE
         if row.note or row.mark in _CHIPS:
@@ -86,52 +86,21 @@ class _Drawing:
 
     def gap(self, words: str) -> None:
         """A line of words across the picture, in the place of what is not drawn."""
-        middle, half = _WIDTH // 2, round(len(words) * _SANS / 2) + 16
-        self.shapes.append(
-            f'<rect class="gap" x="{middle - half}" y="{self.y + 7}" width="{2 * half}" height="24" rx="12"/>'
-            f'<text class="sans muted middle" x="{middle}" y="{self.y + 23}">{escape(words)}</text>'
-        )
+        self.shapes.append(remark(words, self.y))
         self.y += 38
         self.last = None
 
     def source(self, summary: str) -> str:
         """The whole picture."""
         height = self.y + _FOOT
-        return "\n".join(
-            [
-                '<svg xmlns="http://www.w3.org/2000/svg" class="channels-lab" role="img" '
-                f'aria-labelledby="lab-title lab-desc" width="{_SHOWN}" viewBox="0 0 {_WIDTH} {height}" '
-                'style="max-width:100%;height:auto">',
-                f'<title id="lab-title">What happened on the wire</title><desc id="lab-desc">{summary}</desc>',
-                STYLE,
-                f'<rect class="card" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{height - 1}" rx="10"/>',
-                *self._lifelines(height),
-                *self.words,
-                *self.shapes,
-                "</svg>",
-            ]
-        )
+        return page("What happened on the wire", summary, height, [*self._lifelines(height), *self.words, *self.shapes])
 
     def _lifelines(self, height: int) -> list[str]:
         found = []
         for lane, x in self.lanes.items():
-            half = len(self.titles[lane]) * 4 + 12
-            found.append(
-                f'<line class="life" x1="{x}" y1="40" x2="{x}" y2="{height - 10}"/>'
-                f'<rect class="lane" x="{x - half}" y="14" width="{2 * half}" height="26" rx="6"/>'
-                f'<text class="sans lane-title middle" x="{x}" y="31">{self.titles[lane]}</text>'
-            )
+            line = f'<line class="life" x1="{x}" y1="40" x2="{x}" y2="{height - 10}"/>'
+            found.append(line + heading(self.titles[lane], x, 14))
         return found
-
-    def _pill(self, connection: str, arrow: int) -> None:
-        """The name of the connection; its colour repeats what the words say."""
-        number = connection.rpartition("-")[2]
-        hue = f"c{(int(number) - 1) % 6}" if number.isdecimal() else "c-cell"
-        name = escape(payload.shorten(payload.visible(connection), 8))
-        self.shapes.append(
-            f'<rect class="pill {hue}" x="8" y="{arrow - 10}" width="62" height="20" rx="10"/>'
-            f'<text class="mono pill-text middle {hue}" x="39" y="{arrow + 4}">{name}</text>'
-        )
 
     def _event(self, row: Row, arrow: int) -> int:
         """The ASGI event, or the hop through the layer; returns how many lines of words stand below the arrow."""
@@ -152,17 +121,17 @@ class _Drawing:
             return self._label(row, "start", left, right - left, arrow, kind)
         if row.mark is Mark.BROKEN:
             return self._label(row, "start", left, right - left - _LEFT_OUT, arrow, kind)
-        long = payload.columns(f"{row.type} {row.payload}") * _MONO > _EDGE - left
+        long = payload.columns(f"{row.type} {row.payload}") * MONO > EDGE - left
         if kind == "layer" and (long or CELL in (row.source, row.target)):  # the room on the left is free
-            return self._label(row, "end", _EDGE, _EDGE - self.lanes[SERVER], arrow, kind)
-        return self._label(row, "start", left, _EDGE - left, arrow, kind)
+            return self._label(row, "end", EDGE, EDGE - self.lanes[SERVER], arrow, kind)
+        return self._label(row, "start", left, EDGE - left, arrow, kind)
 
     def _label(self, row: Row, anchor: str, x: int, room: int, arrow: int, kind: str) -> int:
         """Type and payload above the arrow if there is room, else the payload below; returns the lines below."""
-        type = payload.shorten(row.type, int(room / _MONO))
+        type = payload.shorten(row.type, int(room / MONO))
         words, below = row.payload, []
-        if payload.columns(f"{type} {words}") > int(room / _MONO):
-            words, below = "", payload.wrap(words, int(max(room, _EDGE - x) / _MONO), 2)
+        if payload.columns(f"{type} {words}") > int(room / MONO):
+            words, below = "", payload.wrap(words, int(max(room, EDGE - x) / MONO), 2)
         above = f'<tspan class="type {kind}">{escape(type)}</tspan>{" " if words else ""}{escape(words)}'
         self._say("mono " + anchor, x, arrow - 8, above)
         for i, line in enumerate(below):
@@ -178,7 +147,7 @@ class _Drawing:
         kind = _KINDS.get(row.mark, "wire")
         self._arrow(start, end, arrow, kind, through=row.mark is not Mark.REFUSED)
         words, upgrade, protocol = row.wire.partition(" Upgrade: ")
-        lines = payload.wrap(words, int((server - client - 12) / _SANS), 2)
+        lines = payload.wrap(words, int((server - client - 12) / SANS), 2)
         if upgrade:
             lines.append(upgrade.strip() + " " + protocol)
         for i, line in enumerate(lines):
@@ -208,14 +177,71 @@ class _Drawing:
         """A chip that names the mark, and the note in words."""
         x = self.lanes[SERVER] + 10
         if row.mark in _CHIPS:
-            chip, kind = _CHIPS[row.mark], _KINDS[row.mark]
-            width = len(chip) * 8 + 16
-            self.shapes.append(
-                f'<rect class="chip {kind}" x="{x}" y="{self.y}" width="{width}" height="18" rx="4"/>'
-                f'<text class="sans chip-text middle {kind}" x="{x + width // 2}" y="{self.y + 13}">{chip}</text>'
-            )
+            source, width = chip(_CHIPS[row.mark], _KINDS[row.mark], x, self.y)
+            self.shapes.append(source)
             x += width + 8
-        lines = payload.wrap(row.note, int((_EDGE - x) / _SANS), 3)
+        lines = payload.wrap(row.note, int((EDGE - x) / SANS), 3)
         for i, line in enumerate(lines):
             self._say("sans note", x, self.y + 13 + i * _LINE, escape(line))
         self.y += 8 + len(lines) * _LINE
+
+
+# --- what every picture of the lab is made of -------------------------------------------------------------------------
+
+
+def page(title: str, summary: str, height: int, shapes: Sequence[str]) -> str:
+    """A picture from its shapes: on a card of its own, `WIDTH` units wide, which tells a screen reader what it is."""
+    return "\n".join(
+        [
+            '<svg xmlns="http://www.w3.org/2000/svg" class="channels-lab" role="img" '
+            f'aria-labelledby="lab-title lab-desc" width="{_SHOWN}" viewBox="0 0 {WIDTH} {height}" '
+            'style="max-width:100%;height:auto">',
+            f'<title id="lab-title">{title}</title><desc id="lab-desc">{summary}</desc>',
+            STYLE,
+            f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="10"/>',
+            *shapes,
+            "</svg>",
+        ]
+    )
+
+
+def heading(words: str, x: int, y: int) -> str:
+    """The name of a lane, around x, from y on."""
+    half = len(words) * 4 + 12
+    return (
+        f'<rect class="lane" x="{x - half}" y="{y}" width="{2 * half}" height="26" rx="6"/>'
+        f'<text class="sans lane-title middle" x="{x}" y="{y + 17}">{words}</text>'
+    )
+
+
+def hue(connection: str) -> str:
+    """The colour of a connection, as a class; it repeats what the words say."""
+    number = connection.rpartition("-")[2]
+    return f"c{(int(number) - 1) % 6}" if number.isdecimal() else "c-cell"
+
+
+def pill(connection: str, x: int, middle: int) -> str:
+    """The name of a connection, 62 units wide from x on."""
+    name, colour = escape(payload.shorten(payload.visible(connection), 8)), hue(connection)
+    return (
+        f'<rect class="pill {colour}" x="{x}" y="{middle - 10}" width="62" height="20" rx="10"/>'
+        f'<text class="mono pill-text middle {colour}" x="{x + 31}" y="{middle + 4}">{name}</text>'
+    )
+
+
+def chip(words: str, kind: str, x: int, y: int) -> tuple[str, int]:
+    """A few words in a box, from x and y on; and how wide it is."""
+    width = len(words) * 8 + 16
+    return (
+        f'<rect class="chip {kind}" x="{x}" y="{y}" width="{width}" height="18" rx="4"/>'
+        f'<text class="sans chip-text middle {kind}" x="{x + width // 2}" y="{y + 13}">{words}</text>'
+    ), width
+
+
+def remark(words: str, y: int) -> str:
+    """A line of words across the picture, 38 units high."""
+    middle, half = WIDTH // 2, round(len(words) * SANS / 2) + 16
+    return (
+        f'<rect class="gap" x="{middle - half}" y="{y + 7}" width="{2 * half}" height="24" rx="12"/>'
+        f'<text class="sans muted middle" x="{middle}" y="{y + 23}">{escape(words)}</text>'
+    )

@@ -16,6 +16,7 @@ from django.test import override_settings
 
 from labserver.live import layers, reactor
 from labserver.live.recorder import current
+from labserver.live.server import LiveServer
 from labserver.trace.events import Log, Trace
 
 IN_MEMORY = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -197,6 +198,144 @@ async def test_a_layer_can_be_flushed_and_closed(server):
     assert closed == [True]
 
 
+# --- a look at the layer ----------------------------------------------------------------------------------------------
+
+
+class Careless(Member):
+    """Never leaves its group."""
+
+    async def disconnect(self, code):
+        pass
+
+
+class Stuck(Member):
+    """Sits in a handler for good; other messages it takes and forgets."""
+
+    async def room_stuck(self, event):
+        await asyncio.Event().wait()
+
+    async def room_message(self, event):
+        pass  # a client of the lab's that does not read is slow to leave
+
+
+async def test_a_look_shows_groups_channels_and_connections(server):
+    """Row 80: who is a member of what, under the names that the trace has; the same bytes in each run."""
+    pictures = []
+    for _ in range(2):
+        server.trace.clear()
+        server.application = Member.as_asgi()
+        async with server.connect("/one/") as one, server.connect("/two/"):
+            await one.send("hi")
+            await one.recv()
+            layer = server.layer
+            assert layer.groups == {"room": ("ws-1", "ws-2")} and layer.waiting == layer.dropped == {}
+            assert [(c.path, c.state, c.capacity) for c in layer.channels] == [
+                ("/one/", "open", 100),
+                ("/two/", "open", 100),
+            ]
+            pictures.append(layer._repr_mimebundle_())
+        assert server.layer.channels == ()
+    assert pictures[0] == pictures[1] and pictures[0]["text/plain"].startswith("InMemoryChannelLayer: 1 group, 2 chan")
+
+
+async def test_a_look_counts_what_waits_and_what_was_lost(server, monkeypatch):
+    """Row 74: a member that is stuck has a full channel, and each message beyond is counted; a look changes nothing."""
+    monkeypatch.setattr("labserver.live.server.SETTLE_LIMIT", 0.02)
+    server.application = Stuck.as_asgi()
+    async with server.connect("/"), server.connect("/"):
+        first, _ = get_channel_layer().memberships
+        await get_channel_layer().send(first, {"type": "room.stuck"})
+        for number in range(125):
+            await get_channel_layer().group_send("room", push(str(number)))
+        for _ in range(2):
+            layer = server.layer
+            assert layer.waiting == {"ws-1": 100} and layer.dropped == {"ws-1": 25}
+    server.stop()
+    assert server.layer.channels == ()
+
+
+async def test_a_channel_that_outlives_its_connection_is_gone(server):
+    """A consumer that stays in its group leaves a leak, which is found, named as long as the trace can name it."""
+    server.application = Careless.as_asgi()
+    async with server.connect("/a/"):
+        pass
+    async with server.connect("/b/"):
+        await get_channel_layer().group_send("room", push("hi"))
+        layer = server.layer
+        assert layer.groups == {"room": ("ws-1", "ws-2")} and layer.waiting == {"ws-1": 1}
+        assert [(c.path, c.state) for c in layer.channels] == [("/a/", "gone"), ("/b/", "open")]
+    server.trace.clear()
+    assert [(c.id, c.path) for c in server.layer.channels] == [("gone", "/a/"), ("gone (2)", "/b/")]
+    server.stop()
+    assert server.layer == server.layer and server.layer.channels == ()
+
+
+async def test_a_look_shows_the_channels_of_cells(server):
+    """A channel that a cell made is shown while it is in use; one that the code named keeps its name."""
+    layer = get_channel_layer()
+    one, two, unused = [await layer.new_channel() for _ in range(3)]
+    await layer.send("thumbnails", push("later"))
+    await layer.send(two, push("hi"))
+    await layer.group_add("room", one)
+    waiting = asyncio.ensure_future(layer.receive("jobs"))
+    while "jobs" not in layer.waiting:
+        await asyncio.sleep(0)
+    found = server.layer
+    assert [channel.id for channel in found.channels] == ["cell", "cell (2)", "jobs", "thumbnails"]
+    assert found.groups == {"room": ("cell",)} and found.waiting == {"cell (2)": 1, "thumbnails": 1}
+    server.stop()  # what waits goes on waiting
+    assert [channel.id for channel in server.layer.channels] == ["jobs"]
+    await layer.send("jobs", push("at last"))
+    assert await waiting == push("at last")
+    assert unused not in layer.channels
+
+
+async def test_an_application_can_look(server):
+    """A look from the server's own loop does not wait for itself, and knows a second channel of a connection."""
+
+    class Looking(AsyncWebsocketConsumer):
+        async def connect(self):
+            await self.accept()
+            await self.channel_layer.group_add("also", await self.channel_layer.new_channel())
+            await self.send(text_data=str(server.layer.groups) + str([c.label for c in server.layer.channels]))
+
+    server.application = Looking.as_asgi()
+    async with server.connect("/") as ws:
+        assert await ws.recv() == "{'also': ('ws-1 (2)',)}['channel of ws-1', 'channel 2 of ws-1']"
+
+
+async def test_a_look_leaves_what_has_expired(server):
+    """Looking is no receiving: an expired message stays where it is."""
+    layer = get_channel_layer()
+    layer._layer.expiry = -1
+    await layer.group_add("room", "late")
+    await layer.send("late", push("too late"))
+    assert server.layer.waiting == server.layer.waiting == {"late": 1} and server.layer.groups == {"room": ("late",)}
+
+
+async def test_each_alias_is_a_layer(server):
+    """The default one comes first, though nobody has used it; without any in the settings there is a word for that."""
+    backend = IN_MEMORY["default"]["BACKEND"]
+    other = {"BACKEND": f"{__name__}.OwnLayer"}
+    with override_settings(CHANNEL_LAYERS={"chat": other, "default": {"BACKEND": backend}, "unused": other}):
+        await get_channel_layer("chat").group_add("room", "jobs")
+        channel_layers.set("foreign", InMemoryChannelLayer())
+        layer = server.layer
+        assert (layer.kind, layer.alias, layer.channels) == ("InMemoryChannelLayer", "default", ())
+        assert [(each.kind, each.alias, each.groups) for each in layer.others] == [
+            ("OwnLayer", "chat", {"room": ("jobs",)})
+        ]
+        get_channel_layer("default")
+        assert server.layer == layer
+    with override_settings(CHANNEL_LAYERS={}):
+        assert server.layer.kind == ""
+
+
+def test_a_server_that_never_ran_has_no_layer():
+    """There is nothing to look at, and nothing wrong."""
+    assert LiveServer().layer.channels == ()
+
+
 # --- the wrapper alone ------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +358,13 @@ async def test_channels_belong_to_the_connection_that_made_them():
     await layer.send(mine, {"type": "x"})
     await layer.send(cells, {"type": "x"})
     assert [e.message["channel"] == "ws-1" for e in trace.events] == [True, False]
+
+
+async def test_old_names_of_channels_are_forgotten():
+    """As many names are remembered as the log keeps events."""
+    layer = layers.RecordedLayer(InMemoryChannelLayer(), Log(limit=2), stay)
+    names = [await layer.new_channel() for _ in range(3)]
+    assert list(layer._made) == names[1:]
 
 
 async def test_a_wait_that_is_cancelled_is_over():
@@ -332,6 +478,12 @@ async def test_redis_carries_the_group(server, redis, backend):
                 await get_channel_layer().group_send("room", push("through Redis"))
                 assert await one.recv() == await two.recv() == "through Redis"
                 assert [c.groups for c in server.connections] == [("room",), ("room",)]
+                layer = server.layer
+                assert layer.kind == backend.rpartition(".")[2] and layer.groups == {"room": ("ws-1", "ws-2")}
+                assert [(c.id, c.waiting, c.capacity) for c in layer.channels] == [
+                    ("ws-1",) + 2 * (None,),
+                    ("ws-2",) + 2 * (None,),
+                ]
                 assert [e.connection for e in server.trace.events if e.type == "receive"] == ["ws-1", "ws-2"]
                 server.stop()
             assert set(await reactor.hop(tasks())) <= set(before)
