@@ -36,9 +36,9 @@ class Page:
 
 def page(url: str, path: str, height: int) -> Page:
     """The page `path` of the server at `url`."""
-    base = proxy_base(os.environ)
-    src = url + path if base is None else f"{base.rstrip('/')}/proxy/{urlsplit(url).port}{path}"
-    return Page(url + path, src, path, height)
+    base, port = proxy_base(os.environ), urlsplit(url).port
+    direct = f"http://{_host(os.environ)}:{port}" if base is None else f"{base.rstrip('/')}/proxy/{port}"
+    return Page(url + path, direct + path, path, height)
 
 
 def proxy_base(environ: Any) -> str | None:
@@ -55,6 +55,15 @@ def proxy_base(environ: Any) -> str | None:
     if not remote and (urlsplit(server["url"]).hostname or "") in LOOPBACK:
         return None
     return server["base_url"]
+
+
+def _host(environ: Any) -> str:
+    """The name by which the browser knows this machine: `localhost` if that is how Jupyter is opened.
+
+    To a browser, a frame from 127.0.0.1 in a page from localhost belongs to another site: it gets no session cookie.
+    """
+    server = _jupyter_server(environ)
+    return "localhost" if server and urlsplit(server["url"]).hostname == "localhost" else "127.0.0.1"
 
 
 def _jupyter_server(environ: Any) -> dict[str, Any] | None:

@@ -30,17 +30,21 @@ def running(monkeypatch):
         ([], {}, "http://127.0.0.1:4321/console/"),
         ([LOCAL], {}, "http://127.0.0.1:4321/console/"),
         ([], JUPYTER, "http://127.0.0.1:4321/console/"),
-        ([LOCAL], JUPYTER, "http://127.0.0.1:4321/console/"),
+        ([LOCAL], JUPYTER, "http://localhost:4321/console/"),
+        ([LOCAL | {"url": "http://127.0.0.1:8888/"}], JUPYTER, "http://127.0.0.1:4321/console/"),
         ([LOCAL], JUPYTER | {"CODESPACES": "true"}, "/proxy/4321/console/"),
         ([LOCAL], JUPYTER | {"SSH_CONNECTION": "1"}, "/proxy/4321/console/"),
         ([LOCAL, FAR], JUPYTER, "/user/alice/proxy/4321/console/"),
-        ([LOCAL, FAR], JUPYTER | {"JPY_PARENT_PID": "1"}, "http://127.0.0.1:4321/console/"),
+        ([LOCAL, FAR], JUPYTER | {"JPY_PARENT_PID": "1"}, "http://localhost:4321/console/"),
         ([FAR], JUPYTER | {"JPY_PARENT_PID": "77"}, "/user/alice/proxy/4321/console/"),
         ([], {"JUPYTERHUB_SERVICE_PREFIX": "/user/bob/"}, "/user/bob/proxy/4321/console/"),
     ],
 )
 def test_the_browser_gets_an_address_that_it_can_reach(running, servers, environ, src):
-    """Directly where browser and kernel share a machine, through the Jupyter server's proxy where they do not."""
+    """Directly where browser and kernel share a machine, through the Jupyter server's proxy where they do not.
+
+    Directly means by the name that Jupyter itself is opened by: to a browser, localhost and 127.0.0.1 are two sites.
+    """
     assert running(servers, environ).src == src
 
 
