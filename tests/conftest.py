@@ -2,7 +2,10 @@
 
 import json
 import os
+import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -71,6 +74,34 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=find_program("chromium"), args=[*quiet, "--disable-sync"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    """The base of a Jupyter server as a hub starts it, with jupyter-server-proxy; and its token."""
+    token = secrets.token_hex(16)
+    command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1"]
+    command += [
+        "--ServerApp.base_url=/user/a/",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={tmp_path}",
+    ]
+    environment = os.environ | {"JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")}
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    try:
+        yield jupyter_address(process, tmp_path / "runtime"), token
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def look(page, name):
+    """Keep a picture, in both colour schemes."""
+    if folder := os.environ.get("LABSERVER_SCREENSHOTS"):
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=f"{folder}/{name}-{scheme}.png")
 
 
 CELL_LIMIT = 30

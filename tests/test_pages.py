@@ -1,9 +1,5 @@
 """The project's pages in Chromium: direct, and through jupyter-server-proxy under a hub's base URL."""
 
-import os
-import secrets
-import subprocess
-import sys
 import urllib.request
 
 import pytest
@@ -12,7 +8,7 @@ from django.urls import path
 
 from labserver import serve
 
-from .conftest import jupyter_address
+from .conftest import look
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(120)]
 
@@ -60,26 +56,6 @@ def page(chromium):
     assert not errors
 
 
-@pytest.fixture
-def proxy(tmp_path):
-    """The base of a Jupyter server as a hub starts it, with jupyter-server-proxy; and its token."""
-    token = secrets.token_hex(16)
-    command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1"]
-    command += [
-        "--ServerApp.base_url=/user/a/",
-        f"--IdentityProvider.token={token}",
-        f"--ServerApp.root_dir={tmp_path}",
-    ]
-    environment = os.environ | {"JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")}
-    with open(tmp_path / "log", "wb") as log:
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
-    try:
-        yield jupyter_address(process, tmp_path / "runtime"), token
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
 def newest(page, sign, *words):
     """Wait until the newest entries of the log hold one with this sign and these words; returns its text."""
     entry = page.locator("#log li").filter(has=page.locator("b", has_text=sign))
@@ -87,14 +63,6 @@ def newest(page, sign, *words):
         entry = entry.filter(has_text=word)
     entry.first.wait_for()
     return entry.first.inner_text()
-
-
-def look(page, name):
-    """Keep a picture, in both colour schemes."""
-    if folder := os.environ.get("LABSERVER_SCREENSHOTS"):
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            page.screenshot(path=f"{folder}/{name}-{scheme}.png")
 
 
 def test_the_console_echoes_text_json_and_bytes_by_keyboard(server, page):

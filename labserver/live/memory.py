@@ -74,6 +74,8 @@ class InMemoryLayer(InMemoryChannelLayer):
             return (await queue.get())[1]
         finally:
             self._stuck.discard(channel)
+            if queue.empty():
+                self.channels.pop(channel, None)
 
     async def group_send(self, group: str, message: dict) -> None:
         """Send to every member; one whose channel stays full loses the message."""

@@ -138,3 +138,48 @@ async def test_a_receive_that_is_cancelled_loses_nothing(layer):
     assert await nothing(layer, "one")
     await layer.send("one", HELLO)
     assert await layer.receive("one") == HELLO
+
+
+async def test_a_channel_that_was_read_empty_is_forgotten(layer):
+    """Nothing is kept for a channel without messages, and a new message makes it again."""
+    for number in range(2):
+        await layer.send("one", {"type": "hello", "number": number})
+    assert (await layer.receive("one"))["number"] == 0 and "one" in layer.channels
+    assert (await layer.receive("one"))["number"] == 1 and "one" not in layer.channels
+    assert await nothing(layer, "one") and "one" not in layer.channels
+
+
+async def test_two_who_wait_on_one_channel_get_a_message_each(layer):
+    """Whoever comes second is not forgotten when the first one empties the channel."""
+    first, second = asyncio.create_task(layer.receive("one")), asyncio.create_task(layer.receive("one"))
+    await asyncio.sleep(0)
+    await layer.send("one", {"type": "hello", "number": 1})
+    await layer.send("one", {"type": "hello", "number": 2})
+    found = await asyncio.wait_for(asyncio.gather(first, second), 5)
+    assert sorted(message["number"] for message in found) == [1, 2]
+
+
+async def test_only_what_is_late_expires(layer):
+    """Of several messages those that are too old are gone, the others arrive."""
+    for number, layer.expiry in enumerate((-1, -1, 60)):
+        await layer.send("one", {"type": "hello", "number": number})
+    assert (await layer.receive("one"))["number"] == 2
+    assert await nothing(layer, "one")
+
+
+async def test_a_membership_expires(layer, monkeypatch):
+    """Who joined longer ago than group_expiry is no member any more."""
+    monkeypatch.setattr(memory, "CLEAN_EVERY", 0)
+    layer.group_expiry = -2
+    await layer.group_add("room", "old")
+    await layer.group_send("room", HELLO)
+    assert await nothing(layer, "old")
+
+
+async def test_two_channels_of_one_process_are_apart(layer):
+    """Each consumer's own channel has a name of its own, and gets its own messages only."""
+    one, two = await layer.new_channel(), await layer.new_channel()
+    await layer.send(two, {"type": "hello", "number": 2})
+    await layer.send(one, {"type": "hello", "number": 1})
+    assert (await layer.receive(one))["number"] == 1
+    assert (await layer.receive(two))["number"] == 2

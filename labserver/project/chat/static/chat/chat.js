@@ -20,12 +20,10 @@ async function address() {
 }
 
 async function loadUsers() { // tells as well who is not signed in (any more): a proxy hides the close code that would
-  const answer = await fetch(new URL("api/users/", root)).catch(() => {
-    throw new Error("the server cannot be reached");
-  });
-  if (answer.status === 401) throw new Refused("sign in first");
-  if (!answer.ok) throw new Error(`the server does not tell who its users are (HTTP ${answer.status})`);
-  const users = await answer.json();
+  const answer = await fetch(new URL("api/users/", root)).catch(() => null);
+  if (answer?.status === 401) throw new Refused("sign in first");
+  const users = answer?.ok ? await answer.json().catch(() => null) : null; // a proxy may answer with a page of its own
+  if (!users) throw new Error(`the server cannot be reached${answer ? ` (HTTP ${answer.status})` : ""}`);
   names = new Map(users.map(({ id, username }) => [id, username]));
   const [kept] = to.selectedOptions;
   const others = users.filter(({ id }) => id !== me);
@@ -39,7 +37,8 @@ function show(kind, who, text) {
   const row = document.createElement("li");
   row.dataset.kind = kind;
   const now = new Date();
-  for (const [tag, content] of [["time", now.toLocaleTimeString([], { hour12: false })], ["b", SIGNS[kind]], ["i", who], ["span", text]]) {
+  const time = now.toLocaleTimeString([], { hour12: false });
+  for (const [tag, content] of Object.entries({ time, b: SIGNS[kind], i: who, span: text })) {
     const part = document.createElement(tag);
     part.textContent = content; // textContent: whatever arrives is shown, never run
     row.append(part);
@@ -58,10 +57,7 @@ function showState(name, why, seconds) {
   state.textContent = words[name] ?? name;
   element("toggle").textContent = ["disconnected", "refused"].includes(name) ? "Connect" : "Disconnect";
   element("sign-in").hidden = !(name === "refused" && why.startsWith("sign in"));
-  if (why && why !== lastWhy) show(name === "refused" ? "error" : "system", name === "refused" ? "refused" : "system", why);
-  lastWhy = name === "connected" ? "" : why || lastWhy;
-  if (name === "connected" && connectedBefore) show("system", "system", "connected again: messages sent meanwhile may be missing");
-  connectedBefore ||= name === "connected";
+  tellWhy(name, why);
   boxHadFocus ||= document.activeElement === box; // a disabled element loses the focus
   box.disabled = element("send").disabled = name !== "connected";
   if (!box.disabled && boxHadFocus) {
@@ -70,9 +66,17 @@ function showState(name, why, seconds) {
   }
 }
 
+function tellWhy(name, why) {
+  const again = name === "connected" && connectedBefore;
+  if (again) show("system", "system", "connected again: messages sent meanwhile may be missing");
+  else if (why && why !== lastWhy) show(...(name === "refused" ? ["error", "refused"] : ["system", "system"]), why);
+  lastWhy = name === "connected" ? "" : why || lastWhy; // the same reason is not told for each attempt
+  connectedBefore ||= name === "connected";
+}
+
 function showMessage(data) {
   try {
-    const { type, content } = JSON.parse(data);
+    const { type, content } = JSON.parse(data) ?? {};
     if (type === "error") showError(String(content));
     else if (type === "system") show("system", "system", String(content));
     else if (type === "demo-message-receive") showReceived(JSON.parse(content)); // JSON inside JSON
@@ -82,7 +86,8 @@ function showMessage(data) {
   }
 }
 
-function showReceived({ fromUserId, text, single }) {
+function showReceived(message) {
+  const { fromUserId, text, single } = message ?? {};
   if (!Number.isInteger(fromUserId) || typeof text !== "string") throw new Error("expected fromUserId and text");
   const who = fromUserId === me ? "you" : names.get(fromUserId) ?? `user ${fromUserId}`;
   show(single ? "single" : "group", single ? `${who} to you alone` : `${who} to everyone`, text);
@@ -135,8 +140,4 @@ element("message").addEventListener("submit", (event) => {
 addEventListener("online", () => connection.hurry());
 document.addEventListener("visibilitychange", () => document.hidden || connection.hurry());
 
-if (me) connection.connect();
-else {
-  showState("refused", "sign in first", 0);
-  element("toggle").disabled = true; // the page has to know who you are
-}
+if (me) connection.connect(); // nobody else is offered to: the page has to know who you are

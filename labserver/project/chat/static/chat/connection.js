@@ -104,7 +104,7 @@ export class Connection {
     if (code === 4001) this.#refuse("sign in first");
     else if (code === 4008) this.#refuse("too many messages in too short a time");
     else if (code === 1001) this.#retry("the server has stopped");
-    else this.#retry(`the connection was lost (code ${code})`);
+    else this.#retry(`the connection ${this.#state === "connected" ? "was lost" : "failed"} (code ${code})`);
   }
 
   #refuse(why) {

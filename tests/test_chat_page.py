@@ -1,0 +1,519 @@
+"""The chat and the room in Chromium: two users in two browsers, direct and through jupyter-server-proxy.
+
+What stands on the page is found by its role and its label, as a screen reader finds it.
+"""
+
+import json
+import re
+
+import pytest
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.urls import path
+from playwright.sync_api import expect
+
+from labserver import serve
+from labserver.project import demo
+
+from .conftest import look
+
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(120)]
+
+PROJECT = "labserver.project.asgi:application"
+
+
+class Mirror(AsyncWebsocketConsumer):
+    """Answers pings, and sends the text of each message back as the frame that it holds: `4008` closes with that."""
+
+    silent = False
+
+    async def receive(self, text_data=None, bytes_data=None):
+        if text_data == "ping":
+            if not Mirror.silent:
+                await self.send("pong")
+            return
+        text = json.loads(json.loads(text_data)["content"])["text"]
+        if text == "be silent":
+            Mirror.silent = True
+        elif re.fullmatch(r"\d{4}", text):
+            await self.close(int(text))
+        else:
+            await self.send(text)
+
+
+def mirror(server):
+    """Let new connections to the chat meet a Mirror instead."""
+    Mirror.silent = False
+    sockets = URLRouter([path("infra/ws/", Mirror.as_asgi())])
+    server.application = ProtocolTypeRouter({"http": serve(PROJECT).application, "websocket": sockets})
+
+
+@pytest.fixture(scope="module")
+def signed_in():
+    """The users are there; the cookies of those who have signed in already: checking a password is slow on purpose."""
+    serve(PROJECT)
+    demo.create_users()
+    return {}
+
+
+@pytest.fixture
+def server(signed_in):
+    """The reference project, live, with its users."""
+    server = serve(PROJECT)
+    server.trace.clear()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def window(chromium):
+    """Opens windows, each of a browser of its own; an error in the console of any of their pages fails the test."""
+    contexts, errors = [], []
+
+    def open_window(width=900, height=700, **options):
+        context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+        context.set_default_timeout(30_000)
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        contexts.append(context)
+        return context.new_page()
+
+    yield open_window
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+@pytest.fixture
+def chat(server, window, signed_in):
+    """Opens the chat of a user in a window of their own, connected."""
+
+    def open_chat(name, **options):
+        page = window(storage_state=signed_in.get(name), **options)
+        page.goto(f"{server.url}/chat/")
+        if name not in signed_in:
+            sign_in(page, name)
+            signed_in[name] = page.context.storage_state()
+        connected(page)
+        return page
+
+    return open_chat
+
+
+def sign_in(page, name, password=demo.PASSWORD):
+    """Sign in, from the chat, through the page for it."""
+    page.get_by_role("link", name="Sign in").click()
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def connected(page):
+    """Wait until the page says so."""
+    expect(page.get_by_role("status")).to_have_text("connected", timeout=20_000)
+
+
+def say(page, text, to="everyone"):
+    """Write a message and send it with Enter."""
+    page.get_by_label("To").select_option(to)
+    page.get_by_label("Message", exact=True).fill(text)
+    page.get_by_label("Message", exact=True).press("Enter")
+
+
+def entries(page, *words):
+    """The entries of the list that hold all these words, newest first."""
+    rows = page.get_by_role("log", name="Messages, newest first").get_by_role("listitem")
+    for word in words:
+        rows = rows.filter(has_text=word)
+    return rows
+
+
+def heard(page, *words):
+    """Wait until exactly one entry holds these words."""
+    expect(entries(page, *words)).to_have_count(1, timeout=20_000)
+
+
+def test_two_users_write_to_all_and_to_one_another(server, chat):
+    """What one sends to everyone both see, what one sends to the other stays between them; newest first, with names."""
+    alice, bob = chat("alice"), chat("bob")
+    say(alice, "hello all")
+    heard(alice, "you to everyone", "hello all")
+    heard(bob, "alice to everyone", "hello all")
+    say(bob, "hello alice", to="alice")
+    heard(bob, "you to alice alone", "hello alice")
+    heard(alice, "bob to you alone", "hello alice")
+    say(alice, "bye all")
+    heard(bob, "alice to everyone", "bye all")
+    expect(alice.get_by_role("main")).to_match_aria_snapshot("""
+        - main:
+          - heading "Chat"
+          - paragraph: You are alice.
+          - button "Sign out"
+          - status: connected
+          - button "Disconnect"
+          - text: To
+          - combobox "To":
+            - option "everyone" [selected]
+            - option "bob"
+            - option "carol"
+          - text: Message
+          - textbox "Message"
+          - button "Send"
+          - log "Messages, newest first":
+            - list:
+              - listitem:
+                - time
+                - text: you to everyone bye all
+              - listitem:
+                - time
+                - text: bob to you alone hello alice
+              - listitem:
+                - time
+                - text: you to everyone hello all
+    """)
+    expect(alice.get_by_label("Message", exact=True)).to_be_focused()
+    look(alice, "chat")
+
+
+def test_every_tab_of_a_user_gets_its_share(server, chat):
+    """Another tab of alice gets what is sent to her and to all; closing it changes nothing for the rest."""
+    alice, bob = chat("alice"), chat("bob")
+    tab = alice.context.new_page()
+    tab.goto(f"{server.url}/chat/")
+    connected(tab)
+    say(bob, "for alice", to="alice")
+    say(bob, "for all")
+    for page in (alice, tab):
+        heard(page, "bob to you alone", "for alice")
+        heard(page, "bob to everyone", "for all")
+    tab.close()
+    server.trace.wait_for("websocket.disconnect")
+    say(bob, "still there?", to="alice")
+    heard(alice, "bob to you alone", "still there?")
+    say(alice, "yes")
+    heard(bob, "alice to everyone", "yes")
+    assert entries(bob, "error").count() == 0
+
+
+def test_script_text_is_shown_and_never_run(server, chat):
+    """Row 44: markup arrives as the characters that were typed, in messages, in names and in errors."""
+    alice, bob = chat("alice"), chat("bob")
+    for text in ("<script>hacked = 1</script>", "<img src=x onerror='hacked = 1'>"):
+        say(alice, text)
+        heard(bob, "alice to everyone", text)
+        heard(alice, "you to everyone", text)
+    for page in (alice, bob):
+        assert page.locator("#log script, #log img").count() == 0
+        assert page.evaluate("typeof hacked") == "undefined"
+
+
+def test_everything_works_by_keyboard(server, window):
+    """Signing in, choosing, sending, leaving and coming back need nothing but keys; the focus stays where it was."""
+    page = window()
+    page.goto(f"{server.url}/chat/")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Username")).to_be_focused()
+    page.keyboard.type("carol")
+    page.keyboard.press("Tab")
+    page.keyboard.type("lab")
+    page.keyboard.press("Enter")
+    connected(page)
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    expect(page.get_by_label("To")).to_be_focused()
+    page.keyboard.type("bo")
+    page.keyboard.press("Tab")
+    page.keyboard.type("hello")
+    expect(page.get_by_label("To").locator("option:checked")).to_have_text("bob")
+    page.get_by_label("To").select_option("everyone")
+    page.keyboard.press("Enter")
+    heard(page, "you to everyone", "hello")
+    expect(page.get_by_label("Message", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")
+    heard(page, "not sent", "the message is blank")
+    for _ in range(2):
+        page.keyboard.press("Shift+Tab")
+    expect(page.get_by_role("button", name="Disconnect")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("disconnected")
+    expect(page.get_by_label("Message", exact=True)).to_be_disabled()
+    page.keyboard.press("Enter")
+    connected(page)
+    heard(page, "connected again: messages sent meanwhile may be missing")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("You are not signed in.")).to_be_visible()
+
+
+def test_a_wrong_password_is_told_in_words(server, window):
+    """The page for signing in says that name and password do not belong together, and then takes the right ones."""
+    page = window()
+    page.goto(f"{server.url}/chat/")
+    sign_in(page, "alice", "wrong")
+    expect(page.get_by_role("alert")).to_contain_text("Please enter a correct username and password")
+    look(page, "sign-in")
+    page.get_by_label("Password").fill("lab")
+    page.get_by_role("button", name="Sign in").click()
+    connected(page)
+
+
+def test_a_frame_that_gets_no_cookies_says_so(server, window):
+    """In a notebook under another host name nobody can sign in: the page says why, and offers a tab where one can."""
+    page = window()
+    page.goto(server.url.replace("127.0.0.1", "localhost"))
+    frame = f'<iframe src="{server.url}/accounts/login/?next=../../chat/" width="800" height="400"></iframe>'
+    page.evaluate("(frame) => (document.body.innerHTML = frame)", frame)
+    look(page, "sign-in-framed")
+    with page.expect_popup() as popup:
+        page.frame_locator("iframe").get_by_role("link", name="Open this page in a tab of its own").click()
+    tab = popup.value
+    tab.get_by_label("Username").fill("alice")
+    tab.get_by_label("Password").fill("lab")
+    expect(tab.get_by_text("Your browser keeps no cookies")).to_be_hidden()
+    tab.get_by_role("button", name="Sign in").click()
+    connected(tab)
+
+
+def test_who_is_not_signed_in_gets_a_link_and_no_connection(server, window):
+    """The page says what to do, and tries nothing, even minutes later."""
+    page = window()
+    page.clock.install()
+    page.goto(f"{server.url}/chat/")
+    expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("status")).to_have_text("disconnected: sign in first")
+    expect(page.get_by_role("button", name="Connect")).to_be_disabled()
+    page.clock.fast_forward("05:00")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    look(page, "chat-anonymous")
+    page.get_by_role("link", name="Sign in").click()
+    page.get_by_label("Username").wait_for()
+    assert not [event for event in server.trace if event.type == "websocket.connect"]
+
+
+def test_after_a_loss_it_reconnects_and_says_what_may_be_missing(server, chat):
+    """The page waits longer and longer, counts down, keeps what was typed and who was chosen, and then goes on."""
+    page = chat("alice")
+    say(page, "before")
+    heard(page, "you to everyone", "before")
+    page.get_by_label("To").select_option("bob")
+    box = page.get_by_label("Message", exact=True)
+    box.fill("half a sent")
+    page.route(
+        "**/api/users/", lambda route: route.fulfill(json=[{"id": 1, "username": "al"}])
+    )  # bob's account is gone
+    server.stop()
+    expect(page.get_by_role("status")).to_have_text(re.compile(r"reconnecting in \d+ s"))
+    expect(box).to_be_disabled()
+    heard(page, "system", "the server has stopped")
+    look(page, "chat-reconnecting")
+    serve(PROJECT)
+    connected(page)
+    heard(page, "system", "connected again: messages sent meanwhile may be missing")
+    expect(page.get_by_label("To").locator("option:checked")).to_have_text("bob")
+    expect(box).to_have_value("half a sent")
+    expect(box).to_be_focused()
+    page.keyboard.type("ence")
+    page.keyboard.press("Enter")
+    heard(page, "you to bob alone", "half a sentence")
+
+
+def test_it_hurries_when_the_network_is_back(server, chat):
+    """It does not sit out a long wait when the browser says that it is online again; Disconnect ends the attempts."""
+    page = chat("alice")
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now() + 1000"))
+    server.stop()
+    waiting = re.compile("reconnecting in 1 s")
+    expect(page.get_by_role("status")).to_have_text(waiting)
+    page.evaluate("dispatchEvent(new Event('online'))")
+    heard(page, "system", "the server cannot be reached")
+    expect(page.get_by_role("status")).to_have_text(re.compile("reconnecting in [12] s"))
+    page.route("**/api/users/", lambda route: route.fulfill(status=502, body="<p>a proxy's own page</p>"))
+    page.evaluate("dispatchEvent(new Event('online'))")
+    heard(page, "system", "the server cannot be reached (HTTP 502)")
+    page.unroute("**/api/users/")
+    serve(PROJECT)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    connected(page)
+    server.stop()
+    expect(page.get_by_role("status")).to_have_text(waiting)
+    page.get_by_role("button", name="Disconnect").click()
+    expect(page.get_by_role("status")).to_have_text("disconnected")
+    serve(PROJECT)
+    server.trace.clear()
+    page.evaluate("dispatchEvent(new Event('online'))")
+    page.clock.fast_forward("05:00")
+    expect(page.get_by_role("status")).to_have_text("disconnected")
+    assert not server.trace
+
+
+def test_the_heartbeat_finds_a_connection_that_died_unnoticed(server, chat):
+    """A ping every 20 s; ten seconds without a word, and the page connects anew and gives back what was unanswered."""
+    mirror(server)
+    page = chat("alice")
+    page.clock.install()
+    page.get_by_role("button", name="Disconnect").click()
+    page.get_by_role("button", name="Connect").click()
+    connected(page)
+    server.trace.clear()
+    page.clock.fast_forward("00:20")
+    assert server.trace.wait_for("websocket.receive").message["text"] == "ping"
+    page.clock.fast_forward("00:20")
+    connected(page)
+    say(page, "be silent")
+    expect(page.get_by_label("Message", exact=True)).to_have_value("")
+    page.clock.fast_forward("00:11")
+    heard(page, "no answer", "be silent")
+    heard(page, "system", "the server does not answer")
+    expect(page.get_by_label("Message", exact=True)).to_have_value("be silent")
+    Mirror.silent = False
+    page.clock.run_for(2_000)
+    connected(page)
+
+
+def test_a_recipient_who_is_not_connected_costs_no_text(server, chat):
+    """The server's error is shown, the message is marked as not sent, and its text is back in the box."""
+    page = chat("alice")
+    say(page, "are you there?", to="carol")
+    heard(page, "error", "is not connected")
+    heard(page, "you to carol alone: not sent", "are you there?")
+    expect(page.get_by_label("Message", exact=True)).to_have_value("are you there?")
+    connected(page)
+    look(page, "chat-not-sent")
+    say(page, "is anybody there?")
+    heard(page, "you to everyone", "is anybody there?")
+
+
+def test_long_messages_and_many_of_them(server, chat):
+    """A long message arrives whole, a longer one is refused and comes back; of 250 the newest 200 stay."""
+    alice, bob = chat("alice"), chat("bob", width=360, height=400)
+    long = "longer " * 5_000
+    say(alice, long)
+    expect(entries(bob, "alice to everyone").locator("span")).to_have_text(long.strip())
+    assert bob.evaluate("document.documentElement.scrollWidth") == 360
+    say(alice, long + long)
+    heard(alice, "error", "expected at most 65,536 bytes")
+    expect(alice.get_by_label("Message", exact=True)).to_have_value((long + long).strip())
+    # Three sockets, so that no one of them sends more at once than the server takes without slowing it down.
+    alice.evaluate("""async () => {
+        const opened = [0, 1, 2].map(() => new WebSocket(new URL("../infra/ws/", location).href.replace("http", "ws")));
+        await Promise.all(opened.map((socket) => new Promise((resolve) => (socket.onopen = resolve))));
+        const [bob] = [...document.getElementById("to").options].filter((option) => option.text === "bob");
+        for (let i = 1; i <= 249; i++) {
+            const content = JSON.stringify({ text: `number ${i}.`, toUserId: bob.value });
+            opened[i % 3].send(JSON.stringify({ type: "demo-message-send", content }));
+        }
+        const done = (socket) => new Promise((resolve) => (socket.onmessage = (e) => e.data === "pong" && resolve()));
+        const all = Promise.all(opened.map(done));
+        for (const socket of opened) socket.send("ping");
+        await all;
+        for (const socket of opened) socket.close();
+    }""")
+    say(alice, "the last")
+    heard(bob, "alice to everyone", "the last")
+    assert entries(bob).count() == 200
+    assert entries(bob, "alice to you alone", "number").count() == 199
+    assert entries(bob).first.inner_text().endswith("the last")
+
+
+def test_what_does_not_parse_is_shown_and_the_page_goes_on(server, chat):
+    """Frames that break the protocol become error entries, system messages and unknown users are named as such."""
+    mirror(server)
+    page = chat("alice", width=360)
+    inner = ["5", '"null"', '"{\\"text\\": 1}"']
+    frames = [f'{{"type": "demo-message-receive", "content": {each}}}' for each in inner]
+    for frame in ("nonsense", "null", "[]", '{"type": "<b>?</b>"}', *frames):
+        say(page, frame)
+        heard(page, "not understood", f": {frame}")
+    say(page, '{"type": "system", "content": "Redis was away"}')
+    heard(page, "system", "Redis was away")
+    say(
+        page,
+        json.dumps({"type": "demo-message-receive", "content": '{"fromUserId": 4711, "text": "x", "single": true}'}),
+    )
+    heard(page, "user 4711 to you alone", "x")
+    connected(page)
+    look(page, "chat-360")
+
+
+def test_close_codes_that_wait_for_the_user(server, chat):
+    """After 4008 and 4001 the page says why and tries nothing; after any other code it connects anew."""
+    mirror(server)
+    page = chat("alice")
+    say(page, "4008")
+    expect(page.get_by_role("status")).to_have_text("refused: too many messages in too short a time")
+    heard(page, "refused", "too many messages")
+    page.get_by_role("button", name="Connect").click()
+    connected(page)
+    page.get_by_label("Message", exact=True).fill("")
+    say(page, "4000")
+    heard(page, "system", "the connection was lost (code 4000)")
+    connected(page)
+    page.get_by_label("Message", exact=True).fill("")
+    say(page, "4001")
+    expect(page.get_by_role("status")).to_have_text("refused: sign in first")
+    expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Connect").click()
+    expect(page.get_by_role("status")).to_have_text("refused: sign in first")
+
+
+def test_the_chat_works_behind_a_proxy(server, window, proxy):
+    """Under a hub's base URL signing in, writing and signing out work, and lead back to the chat."""
+    base, token = proxy
+    chat = f"{base}proxy/{server.url.rpartition(':')[2]}/chat/"
+    page = window(height=400)
+    page.goto(f"{chat}?token={token}")
+    sign_in(page, "alice")
+    connected(page)
+    assert page.url == chat
+    say(page, "through the proxy")
+    heard(page, "you to everyone", "through the proxy")
+    look(page, "chat-proxied")
+    server.stop()
+    expect(page.get_by_role("status")).to_have_text(re.compile("reconnecting"))
+    serve(PROJECT)
+    connected(page)
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Disconnect").click()
+    page.get_by_role("button", name="Connect").click()
+    expect(page.get_by_role("status")).to_have_text("refused: sign in first")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_text("You are not signed in.")).to_be_visible()
+    assert page.url == chat
+
+
+def test_two_pages_of_a_room_hear_each_other(server, chat, window):
+    """C3: each page says hello when it opens, and shows what comes back, from itself and from the other one."""
+    alice, bob = chat("alice"), chat("bob")
+    for page in (alice, bob):
+        page.goto(server.url)
+        page.get_by_role("link", name="A room called lobby").click()
+        expect(page.get_by_role("status")).to_have_text("connected")
+        heard_hello = page.get_by_role("listitem").filter(has_text="hello from a page")
+        expect(heard_hello).to_have_count(1)
+    expect(alice.get_by_role("listitem")).to_have_count(2)
+    for page, text in ((alice, "<b>hi</b>"), (bob, "hi yourself")):
+        page.get_by_label("Message").fill(text)
+        page.get_by_label("Message").press("Enter")
+        for each in (alice, bob):
+            expect(each.get_by_role("listitem").first).to_have_text(f'{{"type": "response", "content": "{text}"}}')
+    look(alice, "room")
+    stranger = window()
+    stranger.goto(f"{server.url}/room/lobby/")
+    expect(stranger.get_by_role("status")).to_have_text("closed: code 4001")
+    expect(stranger.get_by_role("listitem")).to_contain_text("sign in first")
+    stranger.get_by_role("link", name="Sign in").click()
+    stranger.get_by_label("Username").fill("carol")
+    stranger.get_by_label("Password").fill("lab")
+    stranger.get_by_role("button", name="Sign in").click()
+    expect(stranger.get_by_role("status")).to_have_text("connected")
+
+
+def test_the_front_page_leads_to_the_chat(server, window):
+    """The chat is one link away."""
+    page = window()
+    page.goto(server.url)
+    look(page, "front")
+    page.get_by_role("link", name="The chat").click()
+    expect(page.get_by_role("heading", name="Chat")).to_be_visible()
