@@ -299,7 +299,8 @@ def configure_django() -> None:
 
     from . import reactor  # noqa: F401 - before Django's apps: one of them is daphne, and would bring its own reactor
 
-    if not settings.configured and "DJANGO_SETTINGS_MODULE" not in os.environ:
+    ours = not settings.configured and "DJANGO_SETTINGS_MODULE" not in os.environ
+    if ours:
         os.environ["DJANGO_SETTINGS_MODULE"] = "labserver.project.settings"
         os.environ.setdefault("LABSERVER_SECRET_KEY", secrets.token_urlsafe(48))
         if "LABSERVER_DATABASE" not in os.environ:
@@ -308,7 +309,19 @@ def configure_django() -> None:
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
             os.environ["LABSERVER_DATABASE"] = os.path.join(folder, "db.sqlite3")
     if not apps.ready:
+        zone = os.environ.get("TZ")
         django.setup()
+        if ours:
+            _back_to(zone)
+
+
+def _back_to(zone: str | None) -> None:
+    """Undo what Django's settings do to the time zone of the whole process: a kernel's is the learner's, not ours."""
+    os.environ.pop("TZ", None)
+    if zone is not None:
+        os.environ["TZ"] = zone
+    if hasattr(time, "tzset"):  # not on Windows
+        time.tzset()
 
 
 def checked(application: Any) -> Callable:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import types
 
 import httpx
@@ -783,6 +784,26 @@ def test_the_first_serve_configures_django():
         "False labserver.project.settings",
         "True",
     ]
+
+
+ZONE = """
+import os, time
+if {unset}:
+    os.environ.pop("TZ", None)
+    time.tzset()
+before = os.environ.get("TZ"), time.localtime(0).tm_hour
+from labserver import serve
+async def application(scope, receive, send): ...
+serve(application).stop()
+print((os.environ.get("TZ"), time.localtime(0).tm_hour) == before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="Windows has no time zone for a process")
+@pytest.mark.parametrize("unset", [False, True])
+def test_the_time_zone_stays_that_of_the_kernel(unset):
+    """Django's settings set the clock of a whole process; a kernel keeps the learner's, named or not."""
+    assert in_a_fresh_process(ZONE.format(unset=unset), TZ="<+03>-3") == ["True"]
 
 
 def test_the_environment_is_kept_where_it_says_something(server, monkeypatch):
