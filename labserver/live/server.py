@@ -320,8 +320,7 @@ def _back_to(zone: str | None) -> None:
     os.environ.pop("TZ", None)
     if zone is not None:
         os.environ["TZ"] = zone
-    if hasattr(time, "tzset"):  # not on Windows
-        time.tzset()
+    getattr(time, "tzset", int)()  # Windows has none
 
 
 def checked(application: Any) -> Callable:

@@ -1,8 +1,10 @@
 """Rooms of the reference project, on a live server: who hears whom, and what a client cannot do to them."""
 
+import asyncio
 import json
 
 import pytest
+from channels.layers import get_channel_layer
 from websockets.exceptions import InvalidStatus
 
 
@@ -53,3 +55,17 @@ async def test_the_page_joins_the_room_of_its_address(server, sessions):
     page = await server.get("/room/blue/", headers=headers)
     assert page.status_code == 200 and "blue" in page.text
     assert (await server.get("/room/a%20b/", headers=headers)).status_code == 404
+
+
+async def test_a_message_from_another_loop_reaches_a_room(server, enter):
+    """Row 80: a send from a test's, a cell's or a thread's own event loop arrives at once, like one of the server's."""
+
+    def from_a_thread():
+        event = {"type": "send.response", "content": "from a thread"}
+        asyncio.run(get_channel_layer().group_send("room.blue", event))
+
+    async with enter("/ws/room/blue/", "alice") as alice:
+        await get_channel_layer().group_send("room.blue", {"type": "send.response", "content": "from here"})
+        assert json.loads(await alice.recv())["content"] == "from here"
+        await asyncio.to_thread(from_a_thread)
+        assert json.loads(await alice.recv())["content"] == "from a thread"
