@@ -181,6 +181,14 @@ async def test_a_flush_of_redis_is_noticed(redis, enter, users):
         await passes(enter, users, alice, bob)
 
 
+def test_a_redis_that_does_not_say_who_it_is_is_taken_as_it_is():
+    """Where INFO is refused or unknown, as by the substitute, there is one life."""
+    configure_django()
+    with RedisServer(program=None) as redis, override_settings(REDIS_URL=redis.url, REDIS_OPTIONS={}):
+        assert presence.life() is None
+
+
+@pytest.mark.needs("redis-server")
 def test_another_life_of_redis_is_told_apart():
     """A restart is seen by the number that each run of Redis gives itself; a flush is not a restart."""
     configure_django()
