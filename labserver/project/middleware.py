@@ -1,5 +1,6 @@
 """What stands before every consumer: what a client may not decide, and what it is told when we fail."""
 
+import asyncio
 import json
 import logging
 
@@ -38,7 +39,11 @@ class ExplainFailures:
 
     The database or Redis may be away before the consumer's first line runs. A server would answer with HTTP 500, of
     which a browser sees nothing, so a page could not tell "try again" from "never". Paths without a route stay errors.
+    So does a database that takes long: after five seconds daphne cuts the line without a word.
     """
+
+    LIMIT = 4
+    """Seconds that connecting may take."""
 
     def __init__(self, application):
         self.application = application
@@ -55,10 +60,12 @@ class ExplainFailures:
         async def noted_send(event):
             nonlocal answered
             answered = True
+            limit.reschedule(None)
             await send(event)
 
         try:
-            await self.application(scope, noted_receive, noted_send)
+            async with asyncio.timeout(self.LIMIT) as limit:
+                await self.application(scope, noted_receive, noted_send)
         except Exception as error:
             if answered or str(error).startswith("No route found"):
                 raise
@@ -66,6 +73,11 @@ class ExplainFailures:
             if not connecting:
                 await receive()
             why = "the server cannot connect you at the moment; try again later"
-            await send({"type": "websocket.accept"})
-            await send({"type": "websocket.send", "text": json.dumps({"type": "error", "content": why})})
-            await send({"type": "websocket.close", "code": 4000})
+            await refuse(send, 4000, {"type": "error", "content": why})
+
+
+async def refuse(send, code, message, subprotocol=None):
+    """Accept, say why, and close: a browser is told neither reason nor code of a handshake that is refused."""
+    await send({"type": "websocket.accept", "subprotocol": subprotocol})
+    await send({"type": "websocket.send", "text": json.dumps(message)})
+    await send({"type": "websocket.close", "code": code})

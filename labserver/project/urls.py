@@ -1,6 +1,7 @@
 """Which view answers which HTTP path."""
 
 from django.urls import path
+from rest_framework_simplejwt.views import TokenObtainPairView
 
 from .chat import views as chat
 from .console import views as console
@@ -11,6 +12,8 @@ urlpatterns = [
     path("console/", console.console),
     path("chat/", chat.page),
     path("room/<str:group_name>/", rooms.room),
+    path("api/token/", TokenObtainPairView.as_view()),
+    path("api/token/refresh/", chat.Refresh.as_view()),
     path("api/users/", chat.users),
     path("accounts/login/", chat.Login.as_view(), name="login"),
     path("accounts/logout/", chat.Logout.as_view(), name="logout"),

@@ -34,7 +34,7 @@ async def test_a_failure_before_the_answer_is_accept_error_close(waits, caplog):
     """Whether or not the application had taken the connect event, the client gets 4000 and a reason."""
     communicator = ApplicationCommunicator(failing(waits=waits), SCOPE)
     await communicator.send_input(CONNECT)
-    assert await communicator.receive_output() == {"type": "websocket.accept"}
+    assert await communicator.receive_output() == {"type": "websocket.accept", "subprotocol": None}
     assert "try again later" in (await communicator.receive_output())["text"]
     assert await communicator.receive_output() == {"type": "websocket.close", "code": 4000}
     await communicator.wait()

@@ -1,6 +1,7 @@
 """The chat's consumer: JSON in JSON, to everyone or to all tabs of one user.
 
 In:   {"type": "demo-message-send", "content": "{\"text\": \"hello\", \"toUserId\": 2}"}
+      {"type": "demo-token-refresh", "content": "<a fresh access token>"}
 Out:  {"type": "demo-message-receive", "content": "{\"fromUserId\": 1, \"text\": \"hello\", \"single\": true}"}
 
 No `toUserId` (or null, "", 0) is everyone. The text `ping` is answered with `pong`.
@@ -14,7 +15,7 @@ from asgiref.sync import sync_to_async
 
 from .. import strict_json
 from ..consumers import StrictJsonConsumer
-from . import presence
+from . import presence, tokens
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +31,15 @@ def _in_thread(function, *args):
 
 
 class ChatConsumer(StrictJsonConsumer):
-    """`infra/ws/`: for users who are signed in; others are told so and closed with 4001."""
+    """`infra/ws/`: for users with a token or a session, as long as those hold; others are told so, and closed."""
 
-    user_id = place = renewing = None
+    user_id = place = None
+    tasks = ()
 
     async def connect(self):
         user = self.scope["user"]
         if not user.is_authenticated:
-            await self.refuse(4001, "sign in first: the chat is for users")
+            await self.refuse(tokens.NONE, "sign in first: the chat is for users")
             return
         self.user_id = user.pk
         self.place = await _in_thread(presence.enter, self.user_id, self.channel_name)
@@ -45,12 +47,12 @@ class ChatConsumer(StrictJsonConsumer):
             await self.refuse(4000, f"too many connections: {presence.TABS} tabs of one user are enough")
             return
         await self.channel_layer.group_add(EVERYONE, self.channel_name)
-        await self.accept()  # last: who is told to be connected, is
-        self.renewing = asyncio.create_task(self.renew())
+        await self.accept(tokens.answer(self.scope))  # last: who is told to be connected, is
+        self.tasks = [asyncio.create_task(self.renew()), asyncio.create_task(self.watch())]
 
     async def leave(self):
-        if self.renewing:
-            self.renewing.cancel()
+        for task in self.tasks:
+            task.cancel()
         if self.user_id:
             try:
                 await _in_thread(presence.leave, self.channel_name, self.place)
@@ -74,6 +76,19 @@ class ChatConsumer(StrictJsonConsumer):
                 away = True
             await asyncio.sleep(presence.RENEW)
 
+    async def watch(self):
+        """Close the connection soon after its user may not have it any more: nobody else would ever look again."""
+        while True:
+            await asyncio.sleep(tokens.LOOK_AGAIN)
+            try:
+                await tokens.still_valid(self.scope)
+            except tokens.Refused as refused:
+                await self.send_json(refused.message)
+                await self.close(refused.code)
+                return
+            except Exception as error:
+                logger.warning("user %s: could not be looked up again: %s", self.user_id, error)
+
     async def receive(self, text_data=None, bytes_data=None):
         if text_data == "ping":  # the heartbeat of browsers, which cannot send ping frames
             await self.send("pong")
@@ -81,6 +96,9 @@ class ChatConsumer(StrictJsonConsumer):
             await super().receive(text_data, bytes_data)
 
     async def receive_json(self, content):
+        if isinstance(content, dict) and content.get("type") == "demo-token-refresh":
+            await self.take(content.get("content"))
+            return
         try:
             text, recipient = _read(content)
         except ValueError as error:
@@ -89,6 +107,19 @@ class ChatConsumer(StrictJsonConsumer):
         # The layer's `type` chooses the method that runs for each member: it is ours to say, never a client's.
         event = {"type": "chat.message", "from_user_id": self.user_id, "text": text, "single": recipient is not None}
         await self.pass_on(self.everyone(event) if recipient is None else self.one(recipient, event))
+
+    async def take(self, token):
+        """Go on with a fresh token of the same user, on the same connection."""
+        try:
+            user, claims = await tokens.identify(token)
+        except tokens.Refused as refused:
+            await self.error(str(refused))
+            return
+        if user.pk != self.user_id:
+            await self.error("this token is another user's; connect again with it")
+            return
+        self.scope["token"] = claims
+        await self.send_json({"type": "demo-token-accepted", "content": claims["exp"]})
 
     async def everyone(self, event):
         """Send to all who are connected, this client too."""

@@ -2,12 +2,16 @@
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.views import LoginView, LogoutView
-from django.http import JsonResponse
 from django.shortcuts import render
 from django.utils.decorators import method_decorator
 from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
+from rest_framework.decorators import api_view, permission_classes
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.response import Response
+from rest_framework_simplejwt.exceptions import InvalidToken
+from rest_framework_simplejwt.views import TokenRefreshView
 
 
 @require_safe
@@ -18,13 +22,21 @@ def page(request):
     return render(request, "chat/chat.html")
 
 
-@require_safe
+@api_view(["GET"])
+@permission_classes([IsAuthenticated])
 def users(request):
     """Those whom a signed-in user can write to: `[{"id": 1, "username": "alice"}, …]`, by name; 401 for others."""
-    if not request.user.is_authenticated:
-        return JsonResponse({"detail": "sign in first"}, status=401)
-    active = get_user_model().objects.filter(is_active=True).order_by("username")
-    return JsonResponse(list(active.values("id", "username")), safe=False)
+    return Response(get_user_model().objects.filter(is_active=True).order_by("username").values("id", "username"))
+
+
+class Refresh(TokenRefreshView):
+    """simplejwt's, which lets the lack of a user out as an HTTP 500."""
+
+    def post(self, request, *args, **kwargs):
+        try:
+            return super().post(request, *args, **kwargs)
+        except (get_user_model().DoesNotExist, TypeError, ValueError):
+            raise InvalidToken from None
 
 
 @method_decorator(xframe_options_exempt, name="dispatch")
