@@ -252,9 +252,10 @@ async with server.connect("/") as ws:
 def process(code, **environment):
     """A process of its own that runs a rival until the block ends; gives its port, its process and its input.
 
-    A line of code that is written to its input is run.
+    A line of code that is written to its input is run. What the code calls `told`, stands in its output's next lines.
     """
-    code += "\nprint(port, flush=True)\nimport sys\nfor line in sys.stdin:\n    exec(line)\n    print(flush=True)"
+    code += "\nprint(port, *globals().get('told', ()), sep='\\n', flush=True)"
+    code += "\nimport sys\nfor line in sys.stdin:\n    exec(line)\n    print(flush=True)"
     environment = ENVIRONMENT | environment
     with subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=HERE, text=True, stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as child:  # fmt: skip
@@ -435,6 +436,70 @@ told = f"  a burst of 500 sends to 100 healthy members: the first of them got {h
 """
 
 
+def connecting(repetitions=9):
+    """Connections per second to the chat, opened and closed: with its middleware for tokens, and without it."""
+    code = LABSERVER.format(application=PROJECT) + USERS
+    with process(code) as (port, _, child):
+        token, session, address = child.stdout.readline().strip(), child.stdout.readline().strip(), f"127.0.0.1:{port}"
+        cookie = {"Cookie": f"sessionid={session}"}
+        ways = {
+            "the chat by session, without the middleware": ("chat/", cookie),
+            "the chat by session, with it": ("chat-token/", cookie),
+            "the chat by token": (f"chat-token/?token={token}", None),
+            "a bare consumer, without it": ("bare/", None),
+            "a bare consumer by token": (f"bare-token/?token={token}", None),
+        }
+
+        async def run(path, headers, connections=100):
+            waiting = asyncio.Semaphore(4)
+
+            async def one():
+                options = {"origin": f"http://{address}", "additional_headers": headers, "compression": None}
+                async with waiting, websockets.connect(f"ws://{address}/{path}", **options) as ws:
+                    await ws.ping()
+
+            began = time.perf_counter()
+            await asyncio.gather(*(one() for _ in range(connections)))
+            return connections / (time.perf_counter() - began)
+
+        rows = {name: [] for name in ways}
+        for _ in range(repetitions):
+            for name, way in ways.items():
+                rows[name].append(asyncio.run(run(*way)))
+        chat, bare = dict(list(rows.items())[:3]), dict(list(rows.items())[3:])
+        table("Connections to the chat per second", chat, "/s", next(iter(chat)))
+        table("Connections to a consumer that does nothing, per second", bare, "/s", next(iter(bare)))
+
+
+USERS = """
+from concurrent.futures import ThreadPoolExecutor
+from channels.auth import AuthMiddlewareStack
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import URLRouter
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import path
+from rest_framework_simplejwt.tokens import AccessToken
+from labserver.project import demo
+from labserver.project.chat.consumers import ChatConsumer
+from labserver.project.chat.tokens import TokenAuthMiddleware
+
+def alice():
+    user, client = User.objects.get(username="alice"), Client()
+    client.force_login(user)
+    return str(AccessToken.for_user(user)), client.cookies["sessionid"].value
+
+demo.create_users()
+with ThreadPoolExecutor(1) as executor:
+    told = executor.submit(alice).result()
+chat, bare = ChatConsumer.as_asgi(), AsyncWebsocketConsumer.as_asgi()
+server.application = AuthMiddlewareStack(URLRouter([
+    path("chat/", chat), path("chat-token/", TokenAuthMiddleware(chat)),
+    path("bare/", bare), path("bare-token/", TokenAuthMiddleware(bare)),
+]))
+"""
+
+
 def layer(repetitions=15):
     """The layer by itself: from `group_send` until each of its members has received, in one process and one loop."""
     asyncio.run(_layers(repetitions))
@@ -536,6 +601,14 @@ def trace():
 
 
 if __name__ == "__main__":
-    parts = {"trace": trace, "start": start, "warm": warm, "echo": echo, "broadcast": broadcast, "layer": layer}
+    parts = {
+        "trace": trace,
+        "start": start,
+        "warm": warm,
+        "echo": echo,
+        "broadcast": broadcast,
+        "layer": layer,
+        "connecting": connecting,
+    }
     for part in sys.argv[1:] or parts:
         parts[part]()
