@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from websockets.asyncio.client import connect
 
+import labserver.project.chat
 from labserver.live.redis import RedisServer
 from labserver.live.server import configure_django
 from labserver.project.chat import apps, presence
@@ -203,7 +204,7 @@ LAYER = "channels_redis.pubsub.RedisPubSubChannelLayer"
 
 
 @pytest.mark.parametrize(
-    ("installed", "config", "starts"),
+    ("installed", "layer", "starts"),
     [
         ("8.1.0", {"hosts": ["redis://127.0.0.1:1/0"]}, False),
         ("8.1.0", {"hosts": [{"address": "redis://127.0.0.1:1/0"}]}, False),
@@ -212,14 +213,14 @@ LAYER = "channels_redis.pubsub.RedisPubSubChannelLayer"
         ("7.4.1", {"hosts": ["redis://127.0.0.1:1/0"]}, True),
     ],
 )
-def test_a_redis_package_that_throws_out_listeners_refuses_to_start(monkeypatch, installed, config, starts):
+def test_a_redis_package_that_throws_out_listeners_refuses_to_start(monkeypatch, installed, layer, starts):
     """Row 79: from redis 8 on, a layer without a time limit of its own is refused, with what to write."""
     configure_django()
     monkeypatch.setattr(apps, "version", lambda package: {"redis": installed}[package])
-    ready = apps.ChatConfig("labserver.project.chat", __import__("labserver.project.chat", fromlist=["x"])).ready
-    with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": LAYER, "CONFIG": config}}):
+    config = apps.ChatConfig("labserver.project.chat", labserver.project.chat)
+    with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": LAYER, "CONFIG": layer}}):
         if starts:
-            ready()
+            config.check_layers()
         else:
             with pytest.raises(ImproperlyConfigured, match=f"found redis {installed}.*'redis<8'"):
-                ready()
+                config.check_layers()

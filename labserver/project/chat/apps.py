@@ -6,6 +6,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from . import logs
+
 
 class ChatConfig(AppConfig):
     """The chat's application."""
@@ -13,6 +15,11 @@ class ChatConfig(AppConfig):
     name = "labserver.project.chat"
 
     def ready(self):
+        """Keep tokens out of logs, and refuse a channel layer that would lose its members."""
+        logs.install()
+        self.check_layers()
+
+    def check_layers(self):
         """Raise ImproperlyConfigured for a Redis layer that would throw out whoever hears nothing for five seconds.
 
         From its version 8 on, the package redis ends a read after five seconds unless told otherwise; a consumer that
