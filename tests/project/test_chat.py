@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 
 import pytest
 from django.core.cache import cache
@@ -135,6 +136,28 @@ async def test_a_lease_is_renewed_as_long_as_its_connection_lives(enter, ids, mo
         assert len(presence.channels(ids["alice"])) == 1
     assert {kept for _, kept in renewals} == {True}
     assert presence.channels(ids["alice"]) == []
+
+
+async def test_a_renewal_under_way_does_not_outlive_its_connection(server, enter, ids, monkeypatch):
+    """Who leaves while the entry is being renewed, in a thread that nobody can stop, leaves no entry all the same."""
+    began, go_on, done = threading.Event(), threading.Event(), threading.Event()
+    renew = presence.renew
+
+    def slow(*args):
+        began.set()
+        go_on.wait(5)
+        found = renew(*args)
+        done.set()
+        return found
+
+    monkeypatch.setattr(presence, "renew", slow)
+    ws = await enter(CHAT, "alice")
+    assert await asyncio.to_thread(began.wait, 5)
+    await ws.close()
+    await asyncio.to_thread(server.trace.wait_for, "websocket.disconnect")
+    go_on.set()
+    assert await asyncio.to_thread(done.wait, 5)
+    await until(lambda: not presence.channels(ids["alice"]))
 
 
 async def test_a_lost_entry_is_put_back_and_the_user_is_told(enter, ids, monkeypatch):

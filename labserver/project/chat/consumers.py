@@ -48,11 +48,14 @@ class ChatConsumer(StrictJsonConsumer):
             return
         await self.channel_layer.group_add(EVERYONE, self.channel_name)
         await self.accept(tokens.answer(self.scope))  # last: who is told to be connected, is
+        self.renewal = asyncio.Lock()
         self.tasks = [asyncio.create_task(self.renew()), asyncio.create_task(self.watch())]
 
     async def leave(self):
-        for task in self.tasks:
-            task.cancel()
+        if self.tasks:
+            async with self.renewal:  # a thread cannot be cancelled: it would put the entry back after it is deleted
+                for task in self.tasks:
+                    task.cancel()
         if self.user_id:
             try:
                 await _in_thread(presence.leave, self.channel_name, self.place)
@@ -65,7 +68,8 @@ class ChatConsumer(StrictJsonConsumer):
         while True:
             try:
                 now = await _in_thread(presence.life)
-                self.place, kept = await _in_thread(presence.renew, self.user_id, self.channel_name, self.place)
+                async with self.renewal:
+                    self.place, kept = await _in_thread(presence.renew, self.user_id, self.channel_name, self.place)
                 if away or not kept or life not in (None, now):
                     await self.channel_layer.group_add(EVERYONE, self.channel_name)
                     await self.send_json({"type": "system", "content": LOST})
