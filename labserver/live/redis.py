@@ -2,7 +2,9 @@
 
 Room: sockets and processes; knows nothing of Channels. Both kinds carry channels_redis' core and pub/sub layers. The
 core layer needs Lua in the substitute, which the extra `redis` brings (`fakeredis[lua]`). The substitute lives in
-threads of this process: it hands a published message on within 10 ms, and it is as busy as its clients make it.
+threads of this process: it hands a published message on within 10 ms, and it is as busy as its clients make it. A
+subscription takes effect when its thread gets to it; the pub/sub layer's `group_add` does not wait for that, so what is
+published in the next milliseconds may be missed.
 
 The program is started by a small watcher that holds the other end of a pipe: when this process ends, however it ends,
 the pipe closes and the watcher ends Redis too. It has a session of its own, because the interrupt of a cell goes to the
@@ -159,6 +161,8 @@ class _Substitute:
 
             def process_request(self, request: Any, client_address: Any) -> None:
                 clients[request] = str(client_address[1])
+                # Answers to a pipeline go out one by one: the second would wait 40 ms for the first one's receipt.
+                request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 super().process_request(request, client_address)
 
             def close_request(self, request: Any) -> None:
