@@ -121,7 +121,7 @@ class RecordedLayer:
         for channel, groups in list(self.memberships.items()):
             if connection is None or self._log.owner(channel) == connection:
                 try:
-                    for group in list(groups):
+                    for group in sorted(groups):
                         await self._group("group_discard", group, channel, by="labserver")
                 finally:
                     self.memberships.pop(channel, None)
@@ -258,14 +258,14 @@ class Layers:
         return tuple(sorted(found))
 
     def look(self, live: Mapping[int, Connection], names: Mapping[int, str]) -> Layer:
-        """The layer `default`, the others that are in use in its `others`, as they are now. On the server's loop."""
+        """The layer `default`, and in its `others` those that hold anything, as they are now. On the server's loop."""
         default = self._manager.configs.get("default", {}).get("BACKEND", "").rpartition(".")[2]
         found = {"default": Layer(default)}  # if nobody has asked for it yet
         for alias, layer in sorted(self._manager.backends.items()):
             if isinstance(layer, RecordedLayer):
                 found[alias] = Layer(layer.kind, alias, layer.look(live, names))
         first, *others = found.values()
-        return replace(first, others=tuple(others))
+        return replace(first, others=tuple(other for other in others if other.channels))
 
     def idle(self, connection: int) -> bool:
         """Whether every channel of a connection is being waited on: nothing is on its way into its consumer."""

@@ -90,7 +90,7 @@ def _channel(channel: Channel, y: int) -> str:
     box = 'chip refused" stroke-dasharray="6 4' if channel.gone else f"pill {hue(channel.connection)}"
     parts = [f'<rect class="{box}" x="{x}" y="{y}" width="{_CHANNEL_WIDTH}" height="{_HIGH}" rx="6"/>']
     dropped = f"{channel.dropped:,} dropped" if channel.dropped else ""
-    for said, kind, top in ((dropped, "crash", y + 3), ("full" if channel.full else "", "broken", y + 22)):
+    for said, kind, top in ((dropped, "crash", y + 2), ("full" if channel.full else "", "broken", y + 24)):
         if said:
             width = chip(said, kind, 0, 0)[1]
             parts.append(chip(said, kind, x + _CHANNEL_WIDTH - 4 - width, top)[0])
