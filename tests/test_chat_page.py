@@ -5,6 +5,8 @@ What stands on the page is found by its role and its label, as a screen reader f
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -20,12 +22,16 @@ from .conftest import look
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(120)]
 
 PROJECT = "labserver.project.asgi:application"
+expect.set_options(timeout=20_000)  # a slow machine is no failure
 
 
 class Mirror(AsyncWebsocketConsumer):
     """Answers pings, and sends the text of each message back as the frame that it holds: `4008` closes with that."""
 
     silent = False
+
+    async def connect(self):
+        await self.accept("bearer" if "bearer" in self.scope["subprotocols"] else None)
 
     async def receive(self, text_data=None, bytes_data=None):
         if text_data == "ping":
@@ -48,18 +54,11 @@ def mirror(server):
     server.application = ProtocolTypeRouter({"http": serve(PROJECT).application, "websocket": sockets})
 
 
-@pytest.fixture(scope="module")
-def signed_in():
-    """The users are there; the cookies of those who have signed in already: checking a password is slow on purpose."""
-    serve(PROJECT)
-    demo.create_users()
-    return {}
-
-
 @pytest.fixture
-def server(signed_in):
+def server():
     """The reference project, live, with its users."""
     server = serve(PROJECT)
+    demo.create_users()
     server.trace.clear()
     yield server
     server.stop()
@@ -84,24 +83,76 @@ def window(chromium):
 
 
 @pytest.fixture
-def chat(server, window, signed_in):
-    """Opens the chat of a user in a window of their own, connected."""
+def chat(server, window):
+    """Opens the chat of a user in a window of their own, signed in and connected."""
 
-    def open_chat(name, **options):
-        page = window(storage_state=signed_in.get(name), **options)
+    def open_chat(name, *, access=None, refresh=None, **options):
+        page = window(**options)
         page.goto(f"{server.url}/chat/")
-        if name not in signed_in:
-            sign_in(page, name)
-            signed_in[name] = page.context.storage_state()
+        keep_tokens(page, access or tokens(name)["access"], refresh or tokens(name)["refresh"])
+        page.reload()
         connected(page)
         return page
 
     return open_chat
 
 
+def with_user(name, work):
+    """What `work` makes of a user. In a thread: the ORM refuses to work where an event loop runs, here Playwright's."""
+
+    def clean():
+        from django.contrib.auth.models import User
+        from django.db import connections
+
+        try:
+            return work(User.objects.get(username=name))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(clean).result()
+
+
+def tokens(name, **claims):
+    """What signing in gives, without the time that checking a password takes; with these claims changed."""
+
+    def made(user):
+        from rest_framework_simplejwt.tokens import RefreshToken
+
+        refresh = RefreshToken.for_user(user)
+        access = refresh.access_token
+        access.payload.update(claims)
+        return {"access": str(access), "refresh": str(refresh)}
+
+    return with_user(name, made)
+
+
+def session(name):
+    """The key of a session, as Django's own sign-in page makes one."""
+
+    def made(user):
+        from django.test import Client
+
+        client = Client()
+        client.force_login(user)
+        return client.cookies["sessionid"].value
+
+    return with_user(name, made)
+
+
+def change(name, **fields):
+    """Set these fields of a user."""
+    with_user(name, lambda user: type(user).objects.filter(pk=user.pk).update(**fields))
+
+
+def keep_tokens(page, access, refresh):
+    """Let the page find these tokens where it keeps them."""
+    kept = json.dumps({"access": access, "refresh": refresh})
+    page.evaluate("(kept) => sessionStorage.setItem('channels-lab-tokens', kept)", kept)
+
+
 def sign_in(page, name, password=demo.PASSWORD):
-    """Sign in, from the chat, through the page for it."""
-    page.get_by_role("link", name="Sign in").click()
+    """Sign in on the page, with the mouse."""
     page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
@@ -177,8 +228,9 @@ def test_two_users_write_to_all_and_to_one_another(server, chat):
 def test_every_tab_of_a_user_gets_its_share(server, chat):
     """Another tab of alice gets what is sent to her and to all; closing it changes nothing for the rest."""
     alice, bob = chat("alice"), chat("bob")
-    tab = alice.context.new_page()
-    tab.goto(f"{server.url}/chat/")
+    with alice.expect_popup() as popup:
+        alice.evaluate("open(location)")  # a tab opened from another one begins with a copy of its tokens
+    tab = popup.value
     connected(tab)
     say(bob, "for alice", to="alice")
     say(bob, "for all")
@@ -211,15 +263,14 @@ def test_everything_works_by_keyboard(server, window):
     page = window()
     page.goto(f"{server.url}/chat/")
     page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
     expect(page.get_by_label("Username")).to_be_focused()
     page.keyboard.type("carol")
     page.keyboard.press("Tab")
     page.keyboard.type("lab")
     page.keyboard.press("Enter")
     connected(page)
-    for _ in range(3):
-        page.keyboard.press("Tab")
+    expect(page.get_by_label("Message", exact=True)).to_be_focused()
+    page.keyboard.press("Shift+Tab")
     expect(page.get_by_label("To")).to_be_focused()
     page.keyboard.type("bo")
     page.keyboard.press("Tab")
@@ -243,50 +294,126 @@ def test_everything_works_by_keyboard(server, window):
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_text("You are not signed in.")).to_be_visible()
+    expect(page.get_by_label("Username")).to_be_focused()
 
 
-def test_a_wrong_password_is_told_in_words(server, window):
-    """The page for signing in says that name and password do not belong together, and then takes the right ones."""
+def test_a_wrong_password_and_a_disabled_account_are_told_in_words(server, window):
+    """The page says that name and password do not belong together, or that the account is disabled; then lets in."""
     page = window()
     page.goto(f"{server.url}/chat/")
-    sign_in(page, "alice", "wrong")
-    expect(page.get_by_role("alert")).to_contain_text("Please enter a correct username and password")
-    look(page, "sign-in")
-    page.get_by_label("Password").fill("lab")
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, "carol", "wrong")
+    expect(page.get_by_role("alert")).to_have_text("name and password do not belong together")
+    look(page, "chat-sign-in")
+    change("carol", is_active=False)
+    try:
+        sign_in(page, "carol")
+        expect(page.get_by_role("alert")).to_have_text("this account is disabled")
+    finally:
+        change("carol", is_active=True)
+    sign_in(page, "carol")
     connected(page)
+    expect(page.get_by_text("You are carol.")).to_be_visible()
+    expect(page.get_by_label("Password")).to_be_hidden()
 
 
 def test_a_frame_that_gets_no_cookies_says_so(server, window):
-    """In a notebook under another host name nobody can sign in: the page says why, and offers a tab where one can."""
+    """Under another host name nobody can sign in to a room in a frame: the page says why, and offers a tab instead."""
     page = window()
     page.goto(server.url.replace("127.0.0.1", "localhost"))
-    frame = f'<iframe src="{server.url}/accounts/login/?next=../../chat/" width="800" height="400"></iframe>'
+    frame = f'<iframe src="{server.url}/accounts/login/?next=../../room/lobby/" width="800" height="400"></iframe>'
     page.evaluate("(frame) => (document.body.innerHTML = frame)", frame)
     look(page, "sign-in-framed")
     with page.expect_popup() as popup:
         page.frame_locator("iframe").get_by_role("link", name="Open this page in a tab of its own").click()
     tab = popup.value
-    tab.get_by_label("Username").fill("alice")
-    tab.get_by_label("Password").fill("lab")
     expect(tab.get_by_text("Your browser keeps no cookies")).to_be_hidden()
-    tab.get_by_role("button", name="Sign in").click()
-    connected(tab)
+    sign_in(tab, "alice", "wrong")
+    expect(tab.get_by_role("alert")).to_contain_text("Please enter a correct username and password")
+    sign_in(tab, "alice")
+    expect(tab.get_by_role("status")).to_have_text("connected")
 
 
-def test_who_is_not_signed_in_gets_a_link_and_no_connection(server, window):
+def test_an_expired_token_is_replaced_before_connecting(server, chat):
+    """With a good refresh token nobody notices; the page goes on with a fresh one."""
+    page = chat("alice", access=tokens("alice", exp=int(time.time()) - 60)["access"])
+    say(page, "hello")
+    heard(page, "you to everyone", "hello")
+    assert [event.message["status"] for event in server.trace if event.type == "http.response.start"].count(401) == 1
+
+
+def test_two_expired_tokens_are_told_in_words(server, window):
+    """The page says that one has to sign in again, and tries nothing more."""
+    page = window()
+    page.goto(f"{server.url}/chat/")
+    old = tokens("alice", exp=int(time.time()) - 60)["access"]
+    keep_tokens(page, old, old)
+    page.reload()
+    expect(page.get_by_role("status")).to_have_text(re.compile("refused: .*(expired|type|invalid)"))
+    expect(page.get_by_label("Username")).to_be_visible()
+    look(page, "chat-expired")
+    assert not [event for event in server.trace if event.type == "websocket.connect"]
+
+
+def test_a_token_is_replaced_in_time_on_the_same_connection(server, chat):
+    """Half a minute before its end the page fetches another one and tells it on the connection that it has."""
+    page = chat("alice", access=tokens("alice", exp=int(time.time()) + 32)["access"])
+    server.trace.wait_for("websocket.receive", count=2, timeout=20)  # the first one was the ping of the beginning
+    said = [str(event.message) for event in server.trace if event.type == "websocket.receive"]
+    assert "demo-token-refresh" in said[1]
+    say(page, "hello")
+    heard(page, "you to everyone", "hello")
+    assert len([event for event in server.trace if event.type == "websocket.connect"]) == 1
+
+
+def test_a_token_that_expires_while_connected_is_replaced_once(server, chat, monkeypatch):
+    """On jwt-expired the page refreshes and connects again; if that is no help, it stops and says so."""
+    from labserver.project.chat import tokens as checked
+
+    page = chat("alice")
+    monkeypatch.setattr(checked, "LOOK_AGAIN", 0.05)
+    held = checked.still_valid
+
+    async def expired(scope):
+        raise checked.Expired
+
+    monkeypatch.setattr(checked, "still_valid", expired)
+    page.get_by_role("button", name="Disconnect").click()
+    page.get_by_role("button", name="Connect").click()
+    expect(page.get_by_role("status")).to_have_text("refused: the token has expired", timeout=20_000)
+    monkeypatch.setattr(checked, "still_valid", held)
+    sign_in(page, "alice")
+    connected(page)
+
+
+def test_a_user_who_is_disabled_while_connected_is_told(server, chat, monkeypatch):
+    """The page says why the connection ended, and does not come back."""
+    from labserver.project.chat import tokens as checked
+
+    monkeypatch.setattr(checked, "LOOK_AGAIN", 0.05)
+    page = chat("carol")
+    change("carol", is_active=False)
+    try:
+        expect(page.get_by_role("status")).to_have_text(
+            "refused: the token is not valid any more: User is inactive", timeout=20_000
+        )
+        sign_in(page, "carol")
+        expect(page.get_by_role("alert")).to_have_text("this account is disabled")
+        look(page, "chat-disabled")
+    finally:
+        change("carol", is_active=True)
+
+
+def test_who_is_not_signed_in_gets_a_form_and_no_connection(server, window):
     """The page says what to do, and tries nothing, even minutes later."""
     page = window()
     page.clock.install()
     page.goto(f"{server.url}/chat/")
-    expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     expect(page.get_by_role("status")).to_have_text("disconnected: sign in first")
     expect(page.get_by_role("button", name="Connect")).to_be_disabled()
     page.clock.fast_forward("05:00")
     page.evaluate("dispatchEvent(new Event('online'))")
     look(page, "chat-anonymous")
-    page.get_by_role("link", name="Sign in").click()
-    page.get_by_label("Username").wait_for()
     assert not [event for event in server.trace if event.type == "websocket.connect"]
 
 
@@ -344,7 +471,7 @@ def test_it_hurries_when_the_network_is_back(server, chat):
     page.evaluate("dispatchEvent(new Event('online'))")
     page.clock.fast_forward("05:00")
     expect(page.get_by_role("status")).to_have_text("disconnected")
-    assert not server.trace
+    assert not [event for event in server.trace if event.type == "websocket.connect"]
 
 
 def test_the_heartbeat_finds_a_connection_that_died_unnoticed(server, chat):
@@ -396,7 +523,9 @@ def test_long_messages_and_many_of_them(server, chat):
     expect(alice.get_by_label("Message", exact=True)).to_have_value((long + long).strip())
     # Three sockets, so that no one of them sends more at once than the server takes without slowing it down.
     alice.evaluate("""async () => {
-        const opened = [0, 1, 2].map(() => new WebSocket(new URL("../infra/ws/", location).href.replace("http", "ws")));
+        const url = new URL("../infra/ws/", location).href.replace("http", "ws");
+        const { access } = JSON.parse(sessionStorage.getItem("channels-lab-tokens"));
+        const opened = [0, 1, 2].map(() => new WebSocket(url, ["bearer", access]));
         await Promise.all(opened.map((socket) => new Promise((resolve) => (socket.onopen = resolve))));
         const [bob] = [...document.getElementById("to").options].filter((option) => option.text === "bob");
         for (let i = 1; i <= 249; i++) {
@@ -452,21 +581,18 @@ def test_close_codes_that_wait_for_the_user(server, chat):
     page.get_by_label("Message", exact=True).fill("")
     say(page, "4001")
     expect(page.get_by_role("status")).to_have_text("refused: sign in first")
-    expect(page.get_by_role("link", name="Sign in")).to_be_visible()
-    page.context.clear_cookies()
-    page.get_by_role("button", name="Connect").click()
-    expect(page.get_by_role("status")).to_have_text("refused: sign in first")
+    expect(page.get_by_label("Username")).to_be_visible()
+    expect(page.get_by_role("button", name="Connect")).to_be_disabled()
 
 
 def test_the_chat_works_behind_a_proxy(server, window, proxy):
-    """Under a hub's base URL signing in, writing and signing out work, and lead back to the chat."""
+    """Under a hub's base URL signing in, writing, reconnecting and signing out work."""
     base, token = proxy
     chat = f"{base}proxy/{server.url.rpartition(':')[2]}/chat/"
     page = window(height=400)
     page.goto(f"{chat}?token={token}")
     sign_in(page, "alice")
     connected(page)
-    assert page.url == chat
     say(page, "through the proxy")
     heard(page, "you to everyone", "through the proxy")
     look(page, "chat-proxied")
@@ -474,19 +600,17 @@ def test_the_chat_works_behind_a_proxy(server, window, proxy):
     expect(page.get_by_role("status")).to_have_text(re.compile("reconnecting"))
     serve(PROJECT)
     connected(page)
-    page.context.clear_cookies(name="sessionid")
-    page.get_by_role("button", name="Disconnect").click()
-    page.get_by_role("button", name="Connect").click()
-    expect(page.get_by_role("status")).to_have_text("refused: sign in first")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("You are not signed in.")).to_be_visible()
-    assert page.url == chat
+    sign_in(page, "alice", "wrong")
+    expect(page.get_by_role("alert")).to_have_text("name and password do not belong together")
 
 
-def test_two_pages_of_a_room_hear_each_other(server, chat, window):
+def test_two_pages_of_a_room_hear_each_other(server, window):
     """C3: each page says hello when it opens, and shows what comes back, from itself and from the other one."""
-    alice, bob = chat("alice"), chat("bob")
-    for page in (alice, bob):
+    alice, bob = window(), window()
+    for page, name in ((alice, "alice"), (bob, "bob")):
+        page.context.add_cookies([{"name": "sessionid", "value": session(name), "url": server.url}])
         page.goto(server.url)
         page.get_by_role("link", name="A room called lobby").click()
         expect(page.get_by_role("status")).to_have_text("connected")

@@ -12,7 +12,7 @@ urlpatterns = [
     path("console/", console.console),
     path("chat/", chat.page),
     path("room/<str:group_name>/", rooms.room),
-    path("api/token/", TokenObtainPairView.as_view()),
+    path("api/token/", TokenObtainPairView.as_view(serializer_class=chat.PairSerializer)),
     path("api/token/refresh/", chat.Refresh.as_view()),
     path("api/users/", chat.users),
     path("accounts/login/", chat.Login.as_view(), name="login"),

@@ -68,6 +68,7 @@ def _address(process, log):
 def server():
     """The project in this process, whose clocks and database a test can move."""
     server = serve("labserver.project.asgi:application")
+    demo.create_users()
     yield server
     server.stop()
 
@@ -269,7 +270,7 @@ async def test_disabled_users_and_old_passwords_are_refused(enter, changed):
         assert await ws.recv() == "pong"
     changed("carol", is_active=False)
     message, code = await ending(enter(valid))
-    assert code == 4003 and "inactive" in message["content"]
+    assert (code, message["content"]) == (4003, "the token is not valid any more: User is inactive")
     changed("carol", is_active=True, password="another")
     message, code = await ending(enter(valid))
     assert code == 4003 and "password" in message["content"]
@@ -439,8 +440,13 @@ async def test_what_gets_no_token(server, changed):
     assert (await post(server, "/api/token/refresh/", refresh="x"))[0] == 401
     assert (await post(server, "/api/token/refresh/"))[0] == 400
     _, pair = await post(server, "/api/token/", username="carol", password=demo.PASSWORD)
+    status, answer = await post(server, "/api/token/", username="carol", password="wrong")
+    assert (status, answer["code"]) == (401, "wrong_password")
     changed("carol", is_active=False)
-    assert (await post(server, "/api/token/", username="carol", password=demo.PASSWORD))[0] == 401
+    status, answer = await post(server, "/api/token/", username="carol", password="wrong")
+    assert (status, answer["code"]) == (401, "wrong_password")  # only who knows it is told what is wrong
+    status, answer = await post(server, "/api/token/", username="carol", password=demo.PASSWORD)
+    assert (status, answer["code"]) == (401, "user_inactive")
     status, answer = await post(server, "/api/token/refresh/", refresh=pair["refresh"])
     assert status == 401 and isinstance(answer["detail"], str)
 

@@ -10,9 +10,8 @@ from urllib.parse import parse_qsl
 
 from asgiref.sync import sync_to_async
 from channels.auth import get_user
-from rest_framework.exceptions import APIException
 from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.exceptions import ExpiredTokenError
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, ExpiredTokenError
 from rest_framework_simplejwt.tokens import AccessToken
 
 from ..middleware import refuse
@@ -113,8 +112,8 @@ async def user_of(claims):
         raise Expired
     try:
         return await sync_to_async(JWTAuthentication().get_user)(claims)
-    except APIException as error:
-        raise Refused(INVALID, f"the token is not valid any more: {error.detail}") from None
+    except AuthenticationFailed as error:
+        raise Refused(INVALID, f"the token is not valid any more: {error.detail['detail']}") from None
     except (TypeError, ValueError):  # a user_id that is no number
         raise Refused(INVALID, "the token is not valid") from None
 

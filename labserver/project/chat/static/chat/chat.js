@@ -1,36 +1,76 @@
 // The chat as people see it. Every address is relative to the page: a notebook server's proxy may stand in front.
 import { Connection, Refused } from "./connection.js";
+import { Session, SignedOut } from "./session.js";
 
 const root = new URL("..", document.baseURI);
 const element = (id) => document.getElementById(id);
 const [box, to, state, log] = ["text", "to", "state", "log"].map(element);
-const me = Number(element("who").dataset.userId ?? 0); // 0: nobody is signed in
+const session = new Session(root);
 const SIGNS = { group: "●", single: "◆", system: "i", error: "!" };
 const KEPT = 200; // entries of the list
+const ONCE_IN = 60_000; // milliseconds
 let names = new Map(); // of users, by id
 let connectedBefore = false;
 let lastWhy = "";
+let lastError = ""; // of the server, since the connection held
+let expired = false; // so said the server, since the connection held
+let replacedAt = -Infinity; // when a token that the server called expired was last replaced
+let refreshTimer = 0;
 let boxHadFocus = false;
 
 async function address() {
-  await loadUsers();
+  try {
+    showUsers(await session.get("api/users/")); // also tells who is signed out: a proxy hides the close code that would
+  } catch (error) {
+    if (error instanceof SignedOut) showUser();
+    throw error instanceof SignedOut ? new Refused(error.message) : error;
+  }
   const url = new URL("infra/ws/", root);
   url.protocol = url.protocol.replace("http", "ws");
-  return url;
+  return [url, ["bearer", session.access]]; // not in the URL: that stands in the logs of servers
 }
 
-async function loadUsers() { // tells as well who is not signed in (any more): a proxy hides the close code that would
-  const answer = await fetch(new URL("api/users/", root)).catch(() => null);
-  if (answer?.status === 401) throw new Refused("sign in first");
-  const users = answer?.ok ? await answer.json().catch(() => null) : null; // a proxy may answer with a page of its own
-  if (!users) throw new Error(`the server cannot be reached${answer ? ` (HTTP ${answer.status})` : ""}`);
+function closed(code) {
+  if (code === 4003 && expired && performance.now() - replacedAt > ONCE_IN) {
+    replacedAt = performance.now(); // where a clock is wrong, a fresh token is no help, and we must not go round for ever
+    session.spoil();
+    return { why: "the token has expired" };
+  }
+  if (code !== 4001 && code !== 4003) return null;
+  session.signOut();
+  showUser();
+  return { refuse: true, why: expired ? "the token has expired" : lastError || "sign in first" };
+}
+
+async function refreshSoon() { // so that the connection need not be made again
+  clearTimeout(refreshTimer);
+  if (!session.access) return;
+  refreshTimer = setTimeout(async () => {
+    await session.refresh().catch((error) => error instanceof SignedOut && connection.refuse(error.message));
+    if (connection.state === "connected") connection.send(JSON.stringify({ type: "demo-token-refresh", content: session.access }));
+    refreshSoon();
+  }, Math.max(session.due, 1) * 1000);
+}
+
+function showUsers(users) {
   names = new Map(users.map(({ id, username }) => [id, username]));
   const [kept] = to.selectedOptions;
-  const others = users.filter(({ id }) => id !== me);
+  const others = users.filter(({ id }) => id !== session.userId);
   to.replaceChildren(new Option("everyone", ""), ...others.map(({ id, username }) => new Option(username, id)));
   // Whoever was chosen stays so, even without an account by now: a message to one must never become one to all.
   if (kept.value && !names.has(Number(kept.value))) to.append(kept);
   to.value = kept.value;
+  showUser();
+}
+
+function showUser() {
+  const name = document.createElement("b");
+  name.textContent = names.get(session.userId) ?? "";
+  if (session.access) element("who").replaceChildren("You are ", name, ".");
+  else element("who").textContent = "You are not signed in.";
+  element("credentials").hidden = Boolean(session.access);
+  element("sign-out").hidden = element("toggle").disabled = !session.access;
+  element("toggle").disabled = !session.access;
 }
 
 function show(kind, who, text) {
@@ -56,7 +96,6 @@ function showState(name, why, seconds) {
   state.dataset.state = name;
   state.textContent = words[name] ?? name;
   element("toggle").textContent = ["disconnected", "refused"].includes(name) ? "Connect" : "Disconnect";
-  element("sign-in").hidden = !(name === "refused" && why.startsWith("sign in"));
   tellWhy(name, why);
   boxHadFocus ||= document.activeElement === box; // a disabled element loses the focus
   box.disabled = element("send").disabled = name !== "connected";
@@ -69,15 +108,22 @@ function showState(name, why, seconds) {
 function tellWhy(name, why) {
   const again = name === "connected" && connectedBefore;
   if (again) show("system", "system", "connected again: messages sent meanwhile may be missing");
-  else if (why && why !== lastWhy) show(...(name === "refused" ? ["error", "refused"] : ["system", "system"]), why);
+  else if (why && why !== lastWhy && why !== lastError) show(...(name === "refused" ? ["error", "refused"] : ["system", "system"]), why);
   lastWhy = name === "connected" ? "" : why || lastWhy; // the same reason is not told for each attempt
   connectedBefore ||= name === "connected";
+  if (name === "connected") {
+    lastError = "";
+    expired = false;
+    refreshSoon();
+  }
 }
 
 function showMessage(data) {
   try {
     const { type, content } = JSON.parse(data) ?? {};
     if (type === "error") showError(String(content));
+    else if (type === "jwt-expired") expired = true; // the close that follows decides what comes of it
+    else if (type === "demo-token-accepted") return;
     else if (type === "system") show("system", "system", String(content));
     else if (type === "demo-message-receive") showReceived(JSON.parse(content)); // JSON inside JSON
     else throw new Error(`unknown type ${JSON.stringify(type)}`);
@@ -89,11 +135,12 @@ function showMessage(data) {
 function showReceived(message) {
   const { fromUserId, text, single } = message ?? {};
   if (!Number.isInteger(fromUserId) || typeof text !== "string") throw new Error("expected fromUserId and text");
-  const who = fromUserId === me ? "you" : names.get(fromUserId) ?? `user ${fromUserId}`;
+  const who = fromUserId === session.userId ? "you" : names.get(fromUserId) ?? `user ${fromUserId}`;
   show(single ? "single" : "group", single ? `${who} to you alone` : `${who} to everyone`, text);
 }
 
 function showError(why) {
+  lastError = why;
   const parcel = connection.complaint();
   if (parcel) giveBack([parcel], "not sent");
   show("error", "error", why);
@@ -114,7 +161,12 @@ function giveBackUnanswered(parcels) {
   show("error", "no answer", `it is unknown whether this arrived, so it is back in the message box: ${texts}`);
 }
 
-const connection = new Connection(address, { state: showState, message: showMessage, unanswered: giveBackUnanswered });
+const connection = new Connection(address, {
+  closed,
+  state: showState,
+  message: showMessage,
+  unanswered: giveBackUnanswered,
+});
 
 element("connection").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -140,4 +192,29 @@ element("message").addEventListener("submit", (event) => {
 addEventListener("online", () => connection.hurry());
 document.addEventListener("visibilitychange", () => document.hidden || connection.hurry());
 
-if (me) connection.connect(); // nobody else is offered to: the page has to know who you are
+element("credentials").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  element("wrong").textContent = "";
+  try {
+    await session.signIn(element("username").value, element("password").value);
+  } catch (error) {
+    element("wrong").textContent = error.message;
+    element("password").select();
+    return;
+  }
+  element("password").value = "";
+  boxHadFocus = true; // that is where one goes on
+  showUser();
+  connection.connect();
+});
+
+element("sign-out").addEventListener("click", () => {
+  session.signOut();
+  clearTimeout(refreshTimer);
+  connection.refuse("sign in first");
+  showUser();
+  element("username").focus();
+});
+
+showUser();
+if (session.access) connection.connect();

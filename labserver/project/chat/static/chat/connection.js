@@ -7,7 +7,8 @@ const LONGEST_WAIT = 30;
 export class Refused extends Error {} // trying again would change nothing: it is the user's turn
 
 export class Connection {
-  // address: an async function, asked before every attempt; it may throw Refused.
+  // address: an async function, asked before every attempt: an array, the arguments of WebSocket. It may throw Refused.
+  // on.closed(code): words for a close, and whether to refuse (true) or to try again; nothing for the usual ones.
   // on.state(name, why, seconds): disconnected, connecting, connected, waiting (for the next attempt), refused.
   // on.message(data): whatever arrives. on.unanswered(parcels): of what was sent, what nobody knows the fate of.
   #socket = null;
@@ -57,17 +58,17 @@ export class Connection {
     const round = this.#round;
     this.#tell("connecting");
     this.#expect();
-    let url;
+    let address;
     try {
-      url = await this.address();
+      address = await this.address();
     } catch (error) {
       if (round !== this.#round) return;
-      if (error instanceof Refused) this.#refuse(error.message);
+      if (error instanceof Refused) this.refuse(error.message);
       else this.#retry(error.message);
       return;
     }
     if (round !== this.#round) return;
-    const socket = (this.#socket = new WebSocket(url));
+    const socket = (this.#socket = new WebSocket(...address));
     // Open is not yet connected: the server may accept only to say why it refuses, and a proxy accepts whatever comes.
     socket.onopen = () => socket === this.#socket && this.#ping();
     socket.onmessage = ({ data }) => socket === this.#socket && this.#heard(data);
@@ -101,15 +102,21 @@ export class Connection {
   }
 
   #closed(code) {
-    if (code === 4001) this.#refuse("sign in first");
-    else if (code === 4008) this.#refuse("too many messages in too short a time");
+    const verdict = this.on.closed(code);
+    if (verdict) this[verdict.refuse ? "refuse" : "again"](verdict.why);
+    else if (code === 4008) this.refuse("too many messages in too short a time");
     else if (code === 1001) this.#retry("the server has stopped");
     else this.#retry(`the connection ${this.#state === "connected" ? "was lost" : "failed"} (code ${code})`);
   }
 
-  #refuse(why) {
+  refuse(why) {
     this.#end();
     this.#tell("refused", why);
+  }
+
+  again(why) { // at once: what was wrong has been seen to
+    this.#end();
+    this.#wait(0, why);
   }
 
   #retry(why) {
