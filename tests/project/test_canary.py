@@ -5,9 +5,11 @@ import contextlib
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
@@ -117,3 +119,12 @@ def test_a_record_keeps_all_but_the_token(message, arguments, expected):
     record = logging.LogRecord("uvicorn.error", logging.INFO, "x.py", 1, message, arguments, None)
     assert logs.HideTokens().filter(record)
     assert record.getMessage() == expected
+
+
+@pytest.mark.parametrize("folder", ["notebooks", "exercises", "solutions"])
+def test_no_notebook_has_stored_a_token(folder):
+    """Neither source nor output of any notebook holds a whole JWT, though lesson 07 makes many."""
+    whole = re.compile(r"\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
+    books = sorted((Path(__file__).parents[2] / folder).glob("*.ipynb"))
+    assert books
+    assert not [book.name for book in books if whole.search(book.read_text(encoding="utf-8"))]
