@@ -1,7 +1,9 @@
 """What all tests share: programs that may be missing, the closing line that counts them, and real kernels."""
 
+import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -9,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -91,6 +94,52 @@ def proxy(tmp_path):
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
     try:
         yield jupyter_address(process, tmp_path / "runtime"), token
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def in_database(work):
+    """What `work` finds in the database: where an event loop runs, as in most tests, the ORM refuses to work."""
+
+    def clean():
+        from django.db import connections
+
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(clean).result()
+
+
+PROJECT = "labserver.project.asgi:application"
+DAPHNE = ("-m", "daphne", "-b", "127.0.0.1", "-p", "0", PROJECT)
+UVICORN = ("-m", "uvicorn", "--host", "127.0.0.1", "--port", "0", PROJECT)
+"""The arguments to Python that serve the project on a free port, with daphne and with uvicorn."""
+
+
+@contextlib.contextmanager
+def serving(command, folder, **environment):
+    """A server in a process of its own, ended by its id; gives its address, and the file that it writes into."""
+    log = folder / "log"
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            stdout=file,
+            stderr=file,
+            env={"LABSERVER_SECRET_KEY": "k" * 48, "PYTHONUNBUFFERED": "1"} | environment,
+            cwd=folder,
+        )
+    try:
+        end, address = time.monotonic() + 30, None
+        while address is None and time.monotonic() < end and process.poll() is None:
+            told = re.search(r"(?:Listening on TCP address |running on http://)(\S+)[^\n]*\n", log.read_text())
+            address = told and told[1]
+            time.sleep(0.02)
+        assert address, log.read_text()
+        yield address, log
     finally:
         process.terminate()
         process.wait(20)

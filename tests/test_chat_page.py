@@ -6,7 +6,6 @@ What stands on the page is found by its role and its label, as a screen reader f
 import json
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -17,11 +16,10 @@ from playwright.sync_api import expect
 from labserver import serve
 from labserver.project import demo
 
-from .conftest import look
+from .conftest import PROJECT, in_database, look
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(120)]
 
-PROJECT = "labserver.project.asgi:application"
 expect.set_options(timeout=20_000)  # a slow machine is no failure
 
 
@@ -98,19 +96,14 @@ def chat(server, window):
 
 
 def with_user(name, work):
-    """What `work` makes of a user. In a thread: the ORM refuses to work where an event loop runs, here Playwright's."""
+    """What `work` makes of a user."""
 
-    def clean():
+    def found():
         from django.contrib.auth.models import User
-        from django.db import connections
 
-        try:
-            return work(User.objects.get(username=name))
-        finally:
-            connections.close_all()
+        return work(User.objects.get(username=name))
 
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(clean).result()
+    return in_database(found)
 
 
 def tokens(name, **claims):

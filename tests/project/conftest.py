@@ -1,17 +1,17 @@
 """What the tests of the reference project share: the project on a live server, and users who are signed in."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from labserver import serve
 from labserver.project import demo
 
+from ..conftest import PROJECT, in_database
+
 
 @pytest.fixture
 def server():
     """The reference project, live; stopped after the test."""
-    server = serve("labserver.project.asgi:application")
+    server = serve(PROJECT)
     server.trace.clear()
     yield server
     server.stop()
@@ -19,23 +19,18 @@ def server():
 
 def _sign_in(name):
     from django.contrib.auth import get_user_model
-    from django.db import connections
     from django.test import Client
 
-    try:
-        client = Client()
-        client.force_login(user := get_user_model().objects.get(username=name))
-        return user.pk, client.cookies["sessionid"].value
-    finally:
-        connections.close_all()
+    client = Client()
+    client.force_login(user := get_user_model().objects.get(username=name))
+    return user.pk, client.cookies["sessionid"].value
 
 
 @pytest.fixture
 def sessions(server):
     """For alice, bob and carol: the number of the user, and the key of a session."""
     demo.create_users()
-    with ThreadPoolExecutor(1) as executor:  # a test's own thread may run an event loop, where the ORM refuses to work
-        return {name: executor.submit(_sign_in, name).result() for name in demo.USERS}
+    return in_database(lambda: {name: _sign_in(name) for name in demo.USERS})
 
 
 @pytest.fixture

@@ -6,9 +6,6 @@ import json
 import logging
 import os
 import re
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,13 +14,14 @@ from websockets.asyncio.client import connect
 from labserver import serve
 from labserver.project.chat import logs
 
+from ..conftest import DAPHNE, PROJECT, UVICORN, serving
+
 CANARY = "eyJhbGciOiJIUzI1NiJ9.eyJjYW5hcnkiOiJDQU5BUlkifQ.Q0FOQVJZ-Q0FOQVJZ"
 PIECES = (CANARY, CANARY.split(".")[1], "Q0FOQVJZ-Q0FOQVJZ")
-MODULE = "labserver.project.asgi:application"
 COMMANDS = {
-    "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "0", "-v", "2", MODULE],
-    "uvicorn": ["-m", "uvicorn", "--host", "127.0.0.1", "--port", "0", "--log-level", "debug", MODULE],
-    "uvicorn, websockets": ["-m", "uvicorn", "--host", "127.0.0.1", "--port", "0", "--ws", "websockets", MODULE],
+    "daphne": (*DAPHNE, "-v", "2"),
+    "uvicorn": (*UVICORN, "--log-level", "debug"),
+    "uvicorn, websockets": (*UVICORN, "--ws", "websockets"),
 }
 
 
@@ -50,38 +48,18 @@ def test_no_server_writes_a_token(name, tmp_path):
 
     Without the project's filter uvicorn writes `?token=…` twice for each WebSocket.
     """
-    log = tmp_path / "log"
-    environment = os.environ | {"LABSERVER_SECRET_KEY": "k" * 48, "PYTHONUNBUFFERED": "1"}
-    with open(log, "wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, *COMMANDS[name]], stdout=file, stderr=file, cwd=tmp_path, env=environment
-        )
-    try:
-        asyncio.run(plant(_address(process, log)))
-    finally:
-        process.terminate()
-        process.wait(20)
+    with serving(COMMANDS[name], tmp_path, **os.environ) as (address, log):
+        asyncio.run(plant(address))
     written = log.read_text()
     assert "/infra/ws/" in written
     assert not [piece for piece in PIECES if piece in written]
     assert name == "daphne" or "token=[hidden]" in written
 
 
-def _address(process, log):
-    end = time.monotonic() + 30
-    while time.monotonic() < end and process.poll() is None:
-        for said in ("Listening on TCP address ", "Uvicorn running on http://"):
-            _, found, rest = log.read_text().partition(said)
-            if found and "\n" in rest:
-                return rest.split()[0]
-        time.sleep(0.02)
-    raise AssertionError(log.read_text())
-
-
 async def test_the_lab_shows_no_token(capsys, caplog):
     """Neither the trace as text, as a picture and as values, nor what is printed, logged and represented, holds it."""
     caplog.set_level(logging.DEBUG)
-    server = serve(MODULE)
+    server = serve(PROJECT)
     server.trace.clear()
     try:
         await plant(server.url.removeprefix("http://"))

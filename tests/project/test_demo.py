@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
 
 from labserver.project import demo
+
+from ..conftest import in_database
 
 SCRIPT = """
 from labserver.project import demo
@@ -20,24 +20,11 @@ print(all(user.check_password("lab") for user in User.objects.all()))
 """
 
 
-def look(work):
-    """What `work` finds in the database: a test's own thread runs an event loop, where the ORM refuses to work."""
-
-    def clean():
-        try:
-            return work()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(clean).result()
-
-
 def users():
     """The users by name; imported late, as models need Django's setup."""
     from django.contrib.auth.models import User
 
-    return look(lambda: {user.username: user for user in User.objects.all()})
+    return in_database(lambda: {user.username: user for user in User.objects.all()})
 
 
 def script(tmp_path, **environment):
@@ -92,7 +79,7 @@ def test_a_changed_user_is_put_back(server):
         bob.set_password("forgotten")
         bob.save()
 
-    look(change)
+    in_database(change)
     demo.create_users()
 
     bob = users()["bob"]
@@ -104,13 +91,13 @@ def test_other_users_are_left_alone(server):
     from django.contrib.auth.models import User
 
     demo.create_users()
-    look(lambda: User.objects.create_user("dora", password="her own", is_active=False))
+    in_database(lambda: User.objects.create_user("dora", password="her own", is_active=False))
     try:
         demo.create_users()
         dora = users()["dora"]
         assert not dora.is_active and dora.check_password("her own")
     finally:
-        look(lambda: User.objects.filter(username="dora").delete())
+        in_database(lambda: User.objects.filter(username="dora").delete())
 
 
 def test_no_thread_is_left(server):

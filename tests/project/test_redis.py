@@ -1,11 +1,11 @@
 """The project on Redis: two daphne processes that share messages, and what a restart or a flush of Redis costs."""
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -16,6 +16,8 @@ import labserver.project.chat
 from labserver.live.redis import RedisServer
 from labserver.live.server import configure_django
 from labserver.project.chat import apps, presence
+
+from ..conftest import DAPHNE, serving
 
 LIMIT = 10
 """Seconds in which everything must be as before again (row 77)."""
@@ -64,29 +66,9 @@ def users(environment):
 @pytest.fixture(scope="module")
 def daphnes(environment, tmp_path_factory):
     """The addresses of the project in two daphne processes, each ended by its id."""
-    command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", "0", "labserver.project.asgi:application"]
-    processes, addresses = [], []
-    try:
-        for number in range(2):
-            log = tmp_path_factory.mktemp(f"daphne-{number}") / "log"
-            with open(log, "wb") as file:
-                processes.append(subprocess.Popen(command, stdout=file, stderr=file, env=environment, cwd=log.parent))
-            addresses.append(_address(processes[-1], log))
-        yield addresses
-    finally:
-        for process in processes:
-            process.terminate()
-            process.wait(20)
-
-
-def _address(process, log):
-    end = time.monotonic() + 30
-    while time.monotonic() < end and process.poll() is None:
-        _, found, rest = log.read_text().partition("Listening on TCP address ")
-        if found and "\n" in rest:
-            return rest.partition("\n")[0]
-        time.sleep(0.02)
-    raise AssertionError(log.read_text())
+    with contextlib.ExitStack() as stack:
+        folders = [tmp_path_factory.mktemp(f"daphne-{number}") for number in range(2)]
+        yield [stack.enter_context(serving(DAPHNE, folder, **environment))[0] for folder in folders]
 
 
 @pytest.fixture

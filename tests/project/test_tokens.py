@@ -5,10 +5,7 @@ import base64
 import contextlib
 import json
 import os
-import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import jwt
@@ -18,6 +15,8 @@ from websockets.exceptions import InvalidMessage, InvalidStatus
 
 from labserver import serve
 from labserver.project import demo
+
+from ..conftest import DAPHNE, PROJECT, UVICORN, in_database, serving
 
 CHAT = "/infra/ws/"
 DIFFERENCES = {("uvicorn", "6 two thousand parameters"): 400, ("uvicorn", "19 fifteen KB"): 400}
@@ -31,43 +30,20 @@ HOUR = 3600
 @pytest.fixture(scope="module")
 def addresses(tmp_path_factory):
     """The project under the `daphne` and the `uvicorn` commands, with this process's database and key."""
-    serve("labserver.project.asgi:application").stop()  # makes key and database
+    serve(PROJECT).stop()  # makes key and database
     demo.create_users()
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    module = "labserver.project.asgi:application"
-    commands = {
-        "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "0", module],
-        "uvicorn": ["-m", "uvicorn", "--host", "127.0.0.1", "--port", "0", "--ws", "websockets", module],
-    }
+    commands = {"daphne": DAPHNE, "uvicorn": (*UVICORN, "--ws", "websockets")}
     with contextlib.ExitStack() as stack:
-        found = {}
-        for name, command in commands.items():
-            log = tmp_path_factory.mktemp(name) / "log"
-            with open(log, "wb") as file:
-                process = subprocess.Popen(
-                    [sys.executable, *command], stdout=file, stderr=file, env=environment, cwd=log.parent
-                )
-            stack.callback(process.wait, 20)
-            stack.callback(process.terminate)
-            found[name] = _address(process, log)
-        yield found
-
-
-def _address(process, log):
-    end = time.monotonic() + 30
-    while time.monotonic() < end and process.poll() is None:
-        for said in ("Listening on TCP address ", "Uvicorn running on http://"):
-            _, found, rest = log.read_text().partition(said)
-            if found and "\n" in rest:
-                return rest.split()[0]
-        time.sleep(0.02)
-    raise AssertionError(log.read_text())
+        yield {
+            name: stack.enter_context(serving(command, tmp_path_factory.mktemp(name), **os.environ))[0]
+            for name, command in commands.items()
+        }
 
 
 @pytest.fixture
 def server():
     """The project in this process, whose clocks and database a test can move."""
-    server = serve("labserver.project.asgi:application")
+    server = serve(PROJECT)
     demo.create_users()
     yield server
     server.stop()
@@ -84,11 +60,11 @@ def changed():
         """Set these fields of a user."""
         found = user(name)
         kept.setdefault(found.pk, (found.is_active, found.password))
-        look(lambda: User.objects.filter(pk=found.pk).update(**fields))
+        in_database(lambda: User.objects.filter(pk=found.pk).update(**fields))
 
     yield change
     for number, (is_active, password) in kept.items():
-        look(lambda: User.objects.filter(pk=number).update(is_active=is_active, password=password))  # noqa: B023
+        in_database(lambda: User.objects.filter(pk=number).update(is_active=is_active, password=password))  # noqa: B023
 
 
 @pytest.fixture(params=["daphne", "uvicorn"])
@@ -105,25 +81,11 @@ def enter(request, addresses):
     return enter
 
 
-def look(work):
-    """What `work` finds in the database: a test's own thread may run an event loop, where the ORM refuses to work."""
-    from django.db import connections
-
-    def clean():
-        try:
-            return work()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(clean).result()
-
-
 def user(name="alice"):
     """A user, from the database."""
     from django.contrib.auth.models import User
 
-    return look(lambda: User.objects.get(username=name))
+    return in_database(lambda: User.objects.get(username=name))
 
 
 def claims(name="alice", **changes):
@@ -347,12 +309,12 @@ async def test_a_session_that_ends_ends_its_connection(server, changed, monkeypa
 
     monkeypatch.setattr(tokens, "LOOK_AGAIN", 0.02)
     client = Client()
-    look(lambda: client.force_login(user("carol")))
+    in_database(lambda: client.force_login(user("carol")))
     cookie = {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
     async with server.connect(CHAT, additional_headers=cookie) as ws:
         await ws.send("ping")
         assert await ws.recv() == "pong"
-        look(client.logout) if change == "sign out" else changed("carol", **change)
+        in_database(client.logout) if change == "sign out" else changed("carol", **change)
         assert json.loads(await ws.recv()) == {"type": "error", "content": "you are signed out"}
         await ws.wait_closed()
         assert ws.close_code == 4001
