@@ -15,6 +15,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
@@ -115,6 +116,7 @@ class _Run(threading.Thread):
             self.error = error
 
     async def _limited(self) -> None:
+        asyncio.get_running_loop().set_exception_handler(_but_ours)
         async with self._context:  # sync consumers get a thread of their own: one that blocks holds up nobody else
             await self._check
 
@@ -123,13 +125,24 @@ class _Run(threading.Thread):
 
         A thread that waits outside Python hears of it only when it wakes: it is left behind.
         """
-        threads = [self, *self._threads._threads]
         frames = sys._current_frames()
+        threads = [self, *(thread for thread in self._threads._threads if not _idle(frames.get(thread.ident)))]
         lines = tuple(line for thread in threads for line in running_lines(frames.get(thread.ident)))
         for thread in threads:
             _raise_in(thread)
         self.join(GRACE)
         return lines
+
+
+def _idle(frame: FrameType | None) -> bool:
+    """Whether a worker's thread only waits for work: what is raised there it would print, in the next check maybe."""
+    return frame is None or frame.f_globals.get("__name__") == "concurrent.futures.thread"
+
+
+def _but_ours(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say what a loop has to say of errors that nobody awaits; not of those that we raised in the answer's tasks."""
+    if not isinstance(context.get("exception"), Interrupted):
+        loop.default_exception_handler(context)
 
 
 def _raise_in(thread: threading.Thread) -> None:
@@ -154,7 +167,7 @@ def _explained(error: BaseException) -> tuple[str, str, str, str, tuple[str, ...
         return "wrong", "not an ASGI application", str(error), "Give check() the application itself.", ()
     name, lines = type(error).__name__, tuple(own_lines(error)[-LINES:])
     where = "The lines of yours that led to it are above, the last one nearest to it." if lines else ""
-    step = " ".join(hints(f"{name}: {error}")) or where or "Read the error's own words: which call of yours makes it?"
+    step = " ".join(hints(error)) or where or "Read the error's own words: which call of yours makes it?"
     return "crashed", name, _cut(str(error)), step, lines
 
 

@@ -120,7 +120,7 @@ class Recorder:
         else:
             effect = "the client gets HTTP 500" if connection.state == "connecting" else "the response is cut off"
         what = "".join(traceback.format_exception_only(error)).rstrip()
-        steps = [f"  {step}" for step in hints(what)]
+        steps = [f"  {step}" for step in hints(error)]
         self._tell(f"{connection.scope['path']} crashed: {effect}", *lines, what, *steps)
         await self._crashed(connection.number)
 
@@ -179,24 +179,33 @@ def say(*lines: str) -> None:
     print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
+_NO_EVENT = r"^AttributeError: '\w+' object has no attribute 'get'$"
+"""Raised in our own `send` alone it is about an event; elsewhere a consumer asks its client's list for a key."""
+
 HINTS = {
     r"object ([a-z]\w*|NoneType) can't be used in 'await'": "is a plain function awaited? write async def, or no await",
     r"object (\w+) can't be used in 'await'": "is {0} a consumer in a route? then write path(…, {0}.as_asgi())",
     r"as_asgi\(\) takes 1 positional argument": "as_asgi is a method: write as_asgi(), with the brackets",
     r"No handler for message type (\S+)": "it is handled by a method of that name, with _ in the place of each dot",
-    r"^AttributeError: '\w+' object has no attribute 'get'$": 'send takes an event: {{"type": …}}',
+    _NO_EVENT: 'send takes an event: {{"type": …}}',
     r"object has no attribute '(?:en|de)code'$": "the server wants str under 'text', and bytes under 'bytes'",
     r"^KeyError: '(?:text|bytes)'": "which type has the event? a websocket.disconnect has no text, a text has no bytes",
 }
 """The next step, for crashes whose own text does not lead there: by a pattern of the error's last line."""
 
 
-def hints(error: str) -> list[str]:
+def hints(error: BaseException) -> list[str]:
     """The next step for an error that is known to puzzle people, as a list of one line or none."""
+    said = f"{type(error).__name__}: {error}"
     for pattern, step in HINTS.items():
-        if found := re.search(pattern, error):
-            return [step.format(*found.groups())]
+        if found := re.search(pattern, said):
+            return [step.format(*found.groups())] if pattern != _NO_EVENT or _in_send(error) else []
     return []
+
+
+def _in_send(error: BaseException) -> bool:
+    """Whether an error came from the `send` that an application is handed."""
+    return any(frame.f_code.co_name == "recorded_send" for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def own_lines(error: BaseException) -> list[str]:

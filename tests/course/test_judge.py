@@ -1,10 +1,13 @@
 """Answers are judged: whatever they do ends in a result."""
 
+import asyncio
+import gc
 import sys
 import threading
 import types
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from labserver.course import judge as module
@@ -110,14 +113,63 @@ def test_a_blocking_call_is_left_behind(monkeypatch):
     assert not left.is_alive()
 
 
+def test_an_interruption_is_not_heard_of_again(monkeypatch, caplog):
+    """Neither the thread for sync code, when it ends, nor a task that nobody awaits prints our own exception."""
+    monkeypatch.setattr(module, "LIMIT", 0.2)
+    workers = []
+
+    async def busy_task(scope, receive, send):
+        await sync_to_async(lambda: workers.append(threading.current_thread()))()
+        asyncio.create_task(for_ever(scope, receive, send))
+        await receive()
+        await receive()
+
+    assert run(busy_task).name == "never gives way"
+    gc.collect()  # the task and the pool of threads are gone
+    workers[0].join(10)
+    assert not workers[0].is_alive() and caplog.text == ""
+
+
+def test_an_error_in_a_task_of_the_answer_is_heard_of(caplog):
+    """What an answer's own task raises, and nobody awaits, is said as asyncio says it."""
+
+    async def task(scope, receive, send):
+        asyncio.create_task(crashes())
+        await right(scope, receive, send)
+
+    async def crashes():
+        raise LookupError("not here")
+
+    assert run(task).outcome == "passed"
+    gc.collect()
+    assert "Task exception was never retrieved" in caplog.text and "not here" in caplog.text
+
+
+def test_a_busy_thread_of_sync_code_is_interrupted(monkeypatch):
+    """A sync consumer's loop that never ends is stopped at the limit, and its thread ends."""
+    monkeypatch.setattr(module, "LIMIT", 0.2)
+    workers = []
+
+    def busy():
+        workers.append(threading.current_thread())
+        while True:
+            pass
+
+    async def calls(scope, receive, send):
+        await sync_to_async(busy)()
+
+    assert run(calls).name == "never gives way"
+    gc.collect()
+    workers[0].join(10)
+    assert not workers[0].is_alive()
+
+
 @pytest.mark.parametrize("step", [0, 10])
 def test_an_answer_that_waits_for_something_else_is_told(monkeypatch, step):
     """Sleeping instead of receiving is a misconception with the event after which it happened."""
     monkeypatch.setattr(parity, "STEP", 0.1)
 
     async def dozes(scope, receive, send):
-        import asyncio
-
         while True:
             await asyncio.sleep(step)
 
@@ -248,7 +300,7 @@ def test_a_result_stays_short():
         (TypeError("object NoneType can't be used in 'await' expression"), "is a plain function awaited?"),
         (TypeError("object Lobby can't be used in 'await' expression"), "Lobby.as_asgi()"),
         (ValueError("No handler for message type news.flash"), "_ in the place of each dot"),
-        (AttributeError("'str' object has no attribute 'get'"), 'send takes an event: {"type": …}'),
+        (AttributeError("'list' object has no attribute 'get'"), "The lines of yours that led to it are above"),
         (TypeError("object str can't be used in 'await' expression"), "is a plain function awaited?"),
         (AttributeError("'int' object has no attribute 'encode'"), "wants str under 'text'"),
         (KeyError("text"), "a websocket.disconnect has no text"),
@@ -262,6 +314,15 @@ def test_a_crash_leads_on(error, step):
         raise error
 
     assert step in run(crashes).step
+
+
+def test_what_is_no_event_is_told_to_be_one():
+    """A text handed to `send` crashes in there, and the step says what `send` takes."""
+
+    async def says(scope, receive, send):
+        await send("hello")
+
+    assert run(says).step == 'send takes an event: {"type": …}'
 
 
 def test_a_crash_without_lines_points_at_its_words():

@@ -288,6 +288,23 @@ async def test_a_route_without_as_asgi_gets_the_next_step(capsys):
     assert "  is WebsocketConsumer a consumer in a route? then write path(…, WebsocketConsumer.as_asgi())" in said
 
 
+async def test_what_is_no_event_is_told_to_be_one_where_it_was_sent(capsys):
+    """A list handed to `send` gets the advice to send an event; a list that came from the client does not."""
+
+    async def sends(scope, receive, send):
+        await send([1])
+
+    async def reads(scope, receive, send):
+        [1].get("type")
+
+    for application, steps in ((sends, ['  send takes an event: {"type": …}']), (reads, [])):
+        wire = Wire(application)
+        with pytest.raises(AttributeError):
+            await wire.run()
+        said = capsys.readouterr().err.splitlines()
+        assert said[said.index("AttributeError: 'list' object has no attribute 'get'") + 1 :] == steps
+
+
 # --- routes -----------------------------------------------------------------------------------------------------------
 
 

@@ -116,6 +116,9 @@ def _explained(error):
     if isinstance(error, KeyError) or isinstance(error, AttributeError) and said.endswith(("'cups'", "'seconds'")):
         found, step = f"its handler raised {error!r}", "The message is a dictionary. Its keys are in the table above."
         return Misconception("looks for something else in the message", found, step, own_lines(error))
+    if isinstance(error, AttributeError) and said == "'dict' object has no attribute 'encode'":
+        step = "self.send of this class takes the message itself, not an event: the line that the client gets."
+        return Misconception("sends an event", "it handed a dictionary to self.send", step, own_lines(error))
     if not isinstance(error, TypeError) or own_lines(error):
         return None
     if "await" in said:
@@ -160,6 +163,7 @@ for _misconception, _tea_ready in (
     ("a handler gets one argument", lambda self, event, cups: self.send(f"tea: {cups}")),
     ("looks for something else in the message", lambda self, event: self.send(event["text"])),
     ("looks for something else in the message", lambda self, event: self.send(f"tea: {event.cups}")),
+    ("sends an event", lambda self, event: self.send({"text": f"tea: {event['cups']}"})),
     ("another line", lambda self, event: self.send(json.dumps(event))),
     ("another line", lambda self, event: self.send("tea: 3")),
     ("nothing is sent", lambda self, event: asyncio.sleep(0)),
@@ -220,7 +224,8 @@ async def room_name(answer, bench):
         elif crash is not None:
             if "Group name" not in str(crash):
                 misconception, step = "a crash is no refusal", "To refuse is: await self.close(), and return."
-            raise Misconception(misconception, f"{found} raised {type(crash).__name__}, which is HTTP 500", step)
+            effect = "after it had accepted" if said else "which is HTTP 500"
+            raise Misconception(misconception, f"{found} raised {type(crash).__name__}, {effect}", step)
         elif not said:
             step = "Refuse with await self.close(): without a word from you the client waits."
             raise Misconception("to say nothing is not to refuse", f"{found} sent nothing", step)
@@ -241,6 +246,10 @@ async def _joins(router, bench, name):
         if sent(alice.events) != ["websocket.accept"]:
             step = "Accept one to thirty characters of a-z, 0-9 and the hyphen; each of them may stand anywhere."
             raise Misconception("refuses a good name", f"for {name!r} it sent {sent(alice.events)}", step)
+        kinds = [event.type for event in alice.events]
+        if "group_add" in kinds[kinds.index("websocket.accept") :]:
+            step = "Join, and then accept: who has been accepted counts on the next question."
+            raise Misconception("accepts before it joins", f"for {name!r} it called group_add after accept", step)
         await group_send(f"quiz.{name}", type="quiz.question", text="2 + 2?")
         await bench.rest()
         if (sent(alice.events)[1:], sent(bob.events)[1:]) != (["2 + 2?"], []):
@@ -352,6 +361,21 @@ class _GroupFirst(_Quiz):
         await super().connect()
 
 
+@room_name.wrong("a crash is no refusal")
+class _AcceptsAndCrashes(_Quiz):
+    async def refuse(self):
+        await self.accept()
+        raise KeyError(self.name)
+
+
+@room_name.wrong("accepts before it joins")
+class _JoinsLast(_Quiz):
+    async def join(self):
+        self.group = self.prefix + self.name
+        await self.accept()
+        await self.channel_layer.group_add(self.group, self.channel_name)
+
+
 @room_name.wrong("accepts, then closes")
 class _AcceptsFirst(_Quiz):
     async def refuse(self):
@@ -401,6 +425,16 @@ async def leaves(answer, bench):
     if left:
         step = "When a client leaves, take its channel out of its room."
         raise Misconception("stays when it has left", f"{went}, and left; it is still in {left}", step)
+    async with bench.join(application) as alice, bench.join(application) as bob:
+        await alice.does(text("tea"))
+        await bob.does(text("coffee"))
+        await alice.does(LEAVE)
+        groups = groups_left(bench)
+        await bob.does(LEAVE)
+    if groups != ["room.coffee"]:
+        found = f"alice went to tea, bob to coffee, and alice left; then the groups with a member are {groups}"
+        step = "Take out this channel alone, of the room that stands on self: what stands in the class is everybody's."
+        raise Misconception("one room for all connections", found, step)
     for do, name, what, step in ENDS:
         async with bench.join(application) as bob:
             await bob.does(text("tea"))
@@ -474,6 +508,24 @@ leaves.wrong("another reply")(but(_Finally, send=lambda self, text: asyncio.slee
 leaves.wrong("nobody has gone anywhere yet")(
     but(_Walker, disconnect=lambda self, code: self.channel_layer.group_discard(self.room, self.channel_name))
 )
+leaves.wrong("one room for all connections")(but(_Finally, leave=lambda self: self.channel_layer.flush()))
+
+
+@leaves.wrong("one room for all connections")
+class _Shared(_Finally):
+    rooms = set()
+
+    async def receive(self, text_data=None, bytes_data=None):
+        await self.leave()
+        self.rooms.add(f"room.{text_data}")
+        await self.channel_layer.group_add(f"room.{text_data}", self.channel_name)
+        await self.send(f"you are in {text_data}")
+
+    async def leave(self):
+        while self.rooms:
+            await self.channel_layer.group_discard(self.rooms.pop(), self.channel_name)
+
+
 leaves.wrong("ends at once")(but(_Walker, __call__=lambda self, *arguments: asyncio.sleep(0)))
 
 

@@ -43,6 +43,10 @@ async def presence(answer, bench):
         async with comes("bob") as bob:
             _hold("each has a list of its own", "bob came", ["bob", "carol"], bob=bob)
             _hold("tells the newcomer alone", "bob came", ["bob", "carol"], carol=carol)
+            if all(event.type != "receive" for event in carol.events):
+                found = "carol was sent a list, and her consumer had no message from the channel layer"
+                step = "Tell the room's group, with group_send: it reaches consumers of other processes, too."
+                raise Misconception("goes past the channel layer", found, step)
             async with comes("alice", "coffee") as alice:
                 _hold("one list for all rooms", "alice came into another room", ["alice"], alice=alice)
                 _hold("one list for all rooms", "alice came into another room", ["bob", "carol"], carol=carol, bob=bob)
@@ -185,6 +189,16 @@ class _Alone(_Here):
             await self.send_json({"here": self.names()})
 
 
+@presence.wrong("goes past the channel layer")
+class _Direct(_Here):
+    def enter(self):
+        self.tabs[self] = self.room, self.user
+
+    async def tell(self):
+        for each in self.tabs:
+            await each.send_json({"here": self.names()})
+
+
 @presence.wrong("does not tell who went")
 class _TellsFirst(_Here):
     async def leave(self):
@@ -256,7 +270,7 @@ BEYOND = 30
         "It notes the price on self, and sees to it that one task is at work. The task draws and sends, until there is "
         "no newer price.",
         "A loop in the task: take self.newest and set it to None, then `await self.send(await self.draw(…))`. Start it "
-        "with asyncio.create_task if there is none, or if it is done(). When the client leaves, cancel() it.",
+        "with asyncio.create_task if there is none, or if it is done(). In `finally` of __call__, cancel() it, if any.",
     ),
 )
 async def slow_member(answer, bench):
@@ -281,7 +295,7 @@ async def slow_member(answer, bench):
         await _settle(bench)
 
     Gated.__name__ = Gated.__qualname__ = answer.__name__
-    application, tasks = consumer(Gated), _tasks()
+    application, tasks = fragile(Gated), _tasks()
 
     async def until(condition):
         reached = await _until(condition)
@@ -292,8 +306,14 @@ async def slow_member(answer, bench):
             raise Misconception("its task crashes", found, step, own_lines(error))
         return reached
 
+    async with bench.join(application) as carol:
+        stays(carol)
+        error = await error_of(carol.does(LEAVE))
+    if error is not None:
+        found = f"a client left before any price came, and it raised {type(error).__name__}"
+        step = "Somebody may leave before a task has begun: cancel it only if there is one."
+        raise Misconception("no price has come yet", found, step, own_lines(error))
     async with bench.join(application, path="/slow/") as alice, bench.join(application, path="/fast/") as bob:
-        stays(alice)
         for price in (1, 2, 3, 4):
             await send_price(price)
             if not await until(lambda wanted=f"chart of {price}": wanted in sent(bob.events)):
@@ -342,6 +362,15 @@ async def slow_member(answer, bench):
     if not ended:
         step = "Cancel the task when the connection ends, as in lesson 03."
         raise Misconception("the task outlives its client", "the client left, and it went on to draw", step)
+    async with bench.join(application, path="/slow/") as alice:
+        await send_price(7)
+        await until(lambda: drawing)
+        await error_of(alice.does(text("boom")))
+        ended = await until(lambda: not drawing)
+    if not ended:
+        found = "its consumer crashed while it drew, and it went on to draw"
+        step = "disconnect does not run after a crash. Cancel the task in `finally` of __call__."
+        raise Misconception("the task outlives a crash", found, step)
 
 
 async def _settle(bench):
@@ -483,4 +512,15 @@ class _OneSlot(_Prices):
 slow_member.wrong("draws in another way")(but(_Prices, show=lambda self, price: self.send(f"chart of {price}")))
 slow_member.wrong("its task crashes")(but(_Prices, show=lambda self, price: self.send(price)))
 slow_member.wrong("the task outlives its client")(_Prices)
+slow_member.wrong("the task outlives a crash")(
+    but(_Prices, disconnect=lambda self, code: asyncio.sleep(0, self.task and self.task.cancel()))
+)
+
+
+@slow_member.wrong("no price has come yet")
+class _CancelsNone(_Prices):
+    async def disconnect(self, code):
+        self.task.cancel()
+
+
 slow_member.wrong("ends at once")(but(_Prices, __call__=lambda self, *arguments: asyncio.sleep(0)))
