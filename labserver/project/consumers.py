@@ -24,6 +24,9 @@ class StrictJsonConsumer(AsyncJsonWebsocketConsumer):
     RATE, BURST, PATIENCE = 50, 100, 250
     """Messages a second in the long run; how many may come at once; how many late ones end the connection."""
 
+    closing = False
+    """Whether the connection is over, or nearly: the channel layer and the client may not know yet."""
+
     _earned = _late = 0
     _since = None
 
@@ -46,6 +49,26 @@ class StrictJsonConsumer(AsyncJsonWebsocketConsumer):
         await self.error(why)
         await self.close(code)
 
+    async def send(self, text_data=None, bytes_data=None, close=False):
+        """Send, unless the connection is over: what a group still has for it would be an error then."""
+        if self.closing:
+            return
+        try:
+            await super().send(text_data, bytes_data, close)
+        except Exception as error:  # servers have errors of their own for a client that has gone
+            self.closing = True
+            logger.info("%s: a message came too late: %s", self.scope["path"], error)
+
+    async def send_json(self, content, close=False):
+        """Send as JSON; by `send`, which Channels' own method passes by."""
+        await self.send(await self.encode_json(content), close=close)
+
+    async def close(self, code=None, reason=None):
+        """Close; a second time does nothing."""
+        if not self.closing:
+            self.closing = True
+            await super().close(code, reason)
+
     async def error(self, why):
         """Tell this client alone."""
         await self.send_json({"type": "error", "content": why})
@@ -60,6 +83,8 @@ class StrictJsonConsumer(AsyncJsonWebsocketConsumer):
 
     async def websocket_receive(self, message):
         """Slow down who sends too much, before anything is read."""
+        if self.closing:
+            return
         now = time.monotonic()
         if self._since is None:
             self._since, self._earned = now, self.BURST
@@ -73,7 +98,7 @@ class StrictJsonConsumer(AsyncJsonWebsocketConsumer):
             await asyncio.sleep(1 / self.RATE)  # meanwhile nothing else of this client is read
         if self._late < self.PATIENCE:
             await super().websocket_receive(message)
-        elif self._late == self.PATIENCE:
+        else:
             await self.error(f"too many messages: {self.RATE} a second are enough")
             await self.close(4008)
 

@@ -21,6 +21,8 @@ def late(server):
     from labserver.project.chat import consumers
     from labserver.project.chat.consumers import ChatConsumer
 
+    cache.clear()  # one of these tests leaves an entry behind, which would end by itself
+
 
 def message(text, to=None):
     """What a page sends."""
@@ -243,6 +245,42 @@ async def test_a_group_that_fails_is_told_to_the_sender(enter, monkeypatch, capl
     assert "did not take a message" in caplog.text
 
 
+async def test_who_is_being_closed_gets_nothing_more_and_breaks_nothing(server, enter, monkeypatch):
+    """Messages of the group that reach a consumer after it has closed are dropped; so is what its client still says."""
+    monkeypatch.setattr(StrictJsonConsumer, "BURST", 5)
+    monkeypatch.setattr(StrictJsonConsumer, "PATIENCE", 3)
+    async with enter(CHAT, "bob") as bob, enter(CHAT, "alice") as alice:
+        for number in range(100):
+            await alice.send(message(str(number)))
+        await alice.wait_closed()
+        assert alice.close_code == 4008
+        await bob.send("ping")
+        heard_by_bob = 0
+        while await bob.recv() != "pong":
+            heard_by_bob += 1
+        assert 5 <= heard_by_bob <= 8
+    assert not [event for event in server.trace if event.direction == "error"]
+
+
+async def test_a_client_that_has_gone_unnoticed_breaks_nothing(server, enter, ids, monkeypatch, caplog):
+    """A message for a client whose end is not known yet is dropped; its consumer goes on until it hears of the end."""
+
+    async def gone(self, *args, **options):
+        raise ConnectionError("nobody there")
+
+    caplog.set_level("INFO")
+    async with enter(CHAT, "alice") as alice:
+        with monkeypatch.context() as patch:
+            patch.setattr("channels.generic.websocket.AsyncWebsocketConsumer.send", gone)
+            for _ in range(2):
+                await alice.send("ping")
+            await until(lambda: "came too late: nobody there" in caplog.text)
+    assert caplog.text.count("came too late") == 1
+    await until(lambda: not presence.channels(ids["alice"]) and not server.connections)
+    assert server.layer.groups == {}
+    assert not [event for event in server.trace if event.direction == "error"]
+
+
 async def test_a_burst_reaches_everybody(enter, monkeypatch):
     """Row 75: what one sends at once, all healthy members get, in order."""
     monkeypatch.setattr(StrictJsonConsumer, "BURST", 1000)
@@ -261,3 +299,18 @@ async def test_the_users_to_write_to(server, sessions):
     assert list(users) == sorted(users)
     stranger = await server.get("/api/users/")
     assert stranger.status_code == 401 and "credentials" in stranger.json()["detail"]
+
+
+async def test_a_second_close_does_nothing(server):
+    """Two reasons to close may come together; the first one counts, and no server has to refuse the second."""
+    sent = []
+
+    async def base_send(event):
+        sent.append(event)
+
+    consumer = StrictJsonConsumer()
+    consumer.base_send = base_send
+    await consumer.close(4008)
+    await consumer.close(4003)
+    await consumer.send("too late")
+    assert sent == [{"type": "websocket.close", "code": 4008}]
