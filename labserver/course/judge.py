@@ -22,7 +22,7 @@ from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 
 from labserver.errors import ExerciseError, NotAnApplication
 from labserver.live.recorder import hints, own_lines, running_lines
-from labserver.trace import protocol
+from labserver.trace import protocol, redact
 from labserver.trace.events import Trace
 
 from .bench import Bench, Crashed
@@ -172,6 +172,7 @@ def _explained(error: BaseException) -> tuple[str, str, str, str, tuple[str, ...
 
 
 def _cut(words: str) -> str:
+    words = redact.text(words)  # an error may quote the token that led to it
     return words if len(words) <= OUTPUT else words[:OUTPUT] + "…"
 
 

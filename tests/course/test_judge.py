@@ -59,6 +59,15 @@ def test_a_wrong_answer_has_its_misconception_its_trace_and_a_step():
     assert results[0]._repr_mimebundle_() == results[1]._repr_mimebundle_()
 
 
+def test_a_crash_quotes_no_token():
+    """An error's own words are shown without the secret that may stand in them."""
+
+    async def quotes(scope, receive, send):
+        raise LookupError("no user for ?token=abc.def.ghi or eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyIjoxfQ.c2ln")
+
+    assert run(quotes).found == "no user for ?token=[redacted] or [redacted]"
+
+
 def test_a_crash_shows_the_learners_own_lines():
     """An answer that raises is `crashed`, with its own lines and not the lab's, and what it printed."""
 

@@ -320,6 +320,34 @@ async def test_a_session_that_ends_ends_its_connection(server, changed, monkeypa
         assert ws.close_code == 4001
 
 
+async def test_a_look_at_the_old_token_does_not_end_a_connection_that_has_a_fresh_one(server, monkeypatch):
+    """A token may be replaced while the database is being asked about it."""
+    from labserver.project.chat import tokens
+
+    asked, go_on, looks, still_valid = asyncio.Event(), asyncio.Event(), [], tokens.still_valid
+
+    async def slow(scope):
+        looks.append(scope)
+        if len(looks) == 1:
+            loop.call_soon_threadsafe(asked.set)
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(go_on.wait(), loop))
+            raise tokens.Expired
+        await still_valid(scope)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(tokens, "LOOK_AGAIN", 0.02)
+    monkeypatch.setattr(tokens, "still_valid", slow)
+    async with asyncio.timeout(LIMIT), server.connect(f"{CHAT}?token={token()}") as ws:
+        await asked.wait()
+        await ws.send(json.dumps({"type": "demo-token-refresh", "content": token()}))
+        assert json.loads(await ws.recv())["type"] == "demo-token-accepted"
+        go_on.set()
+        while len(looks) < 3:
+            await asyncio.sleep(0.01)
+        await ws.send("ping")
+        assert await ws.recv() == "pong"
+
+
 async def test_a_database_that_is_away_ends_no_connection(server, monkeypatch, caplog):
     """Row 28, later: who could not be looked up stays, and is looked up again."""
     from labserver.project.chat import tokens

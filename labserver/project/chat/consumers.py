@@ -84,9 +84,12 @@ class ChatConsumer(StrictJsonConsumer):
         """Close the connection soon after its user may not have it any more: nobody else would ever look again."""
         while True:
             await asyncio.sleep(tokens.LOOK_AGAIN)
+            looked_at = self.scope.get("token")
             try:
                 await tokens.still_valid(self.scope)
             except tokens.Refused as refused:
+                if looked_at is not self.scope.get("token"):
+                    continue  # a fresh one came meanwhile
                 await self.send_json(refused.message)
                 await self.close(refused.code)
                 return
