@@ -1,7 +1,7 @@
 """Nothing secret is shown: tokens, cookies, passwords and Authorization headers are replaced before anybody looks.
 
-Room: pure values, called by `events`, and by the judge of exercises for what crashes say. A trace is pasted into issues and projected in classrooms, so redaction
-is not an option that can be forgotten.
+Room: pure values, called by `events`, and by the judge of exercises for what crashes say. A trace is pasted into issues
+and projected in classrooms, so redaction is not an option that can be forgotten.
 """
 
 import re
