@@ -10,8 +10,10 @@ from rest_framework.decorators import api_view, permission_classes
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
+from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import InvalidToken
 from rest_framework_simplejwt.serializers import TokenObtainPairSerializer
+from rest_framework_simplejwt.tokens import AccessToken
 from rest_framework_simplejwt.views import TokenRefreshView
 
 
@@ -43,13 +45,15 @@ class PairSerializer(TokenObtainPairSerializer):
 
 
 class Refresh(TokenRefreshView):
-    """simplejwt's, which lets the lack of a user out as an HTTP 500."""
+    """simplejwt's, which answers with HTTP 500 for a user who is gone, and with a useless token for a new password."""
 
     def post(self, request, *args, **kwargs):
         try:
-            return super().post(request, *args, **kwargs)
+            answer = super().post(request, *args, **kwargs)
+            JWTAuthentication().get_user(AccessToken(answer.data["access"]))
         except (get_user_model().DoesNotExist, TypeError, ValueError):
             raise InvalidToken from None
+        return answer
 
 
 @method_decorator(xframe_options_exempt, name="dispatch")
