@@ -196,6 +196,22 @@ async def test_an_unknown_recipient_is_told_to_the_sender(room):
                 assert answers == ["error: not delivered: this user is not connected", "nothing"], chat
 
 
+@pytest.mark.parametrize("name", ["TabsChat", "CalmChat"])
+async def test_a_full_channel_is_told_to_the_sender(room, name):
+    """Fault 6: who writes to a tab that does not read stays connected, and is told; the other tab gets the message."""
+    space = await room(*ALL)
+    space.CalmChat.BURST = space.CalmChat.credit = 1000
+    space.serve_chat(getattr(space, name))
+    async with space.join("alice") as alice, space.join("bob") as bob:
+        await all_heard(space, alice, bob)
+        space.cache.set(space.places(space.ids["bob"])[5], "nobody-reads-this")
+        for number in range(101):  # a channel holds 100
+            await space.say(alice, f"{number}", space.ids["bob"])
+        told, got = await all_heard(space, alice, bob)
+        assert told == "error: not delivered to one tab of this user: it is too slow"
+        assert got == " · ".join(f"{number} (single)" for number in range(101))
+
+
 # --- D4: leaving ------------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +305,44 @@ async def test_a_lost_place_is_taken_again(room):
             assert await space.heard(bob) == "awake? (single)"
 
 
+async def test_an_error_of_the_cache_does_not_end_the_lease(room):
+    """Fault 4: the first entry is a lease, and the task that renews it outlives an exception."""
+    space = await room(*TABS, "clock", "lease")
+    space.RENEW = 0.01
+    right, failed = space.lease, []
+
+    def fails_twice(*args):
+        if not space.cache.get("away") or len(failed) == 2:
+            return right(*args)
+        failed.append(args)
+        raise ConnectionError("the cache is away")
+
+    space.lease = fails_twice
+    space.serve_chat(space.LeasedChat)
+    with space.cache_clock() as clock:
+        async with space.join("bob") as bob:
+            await space.heard(bob)
+            space.cache.set("away", True, timeout=None)
+            clock.ahead = 1000
+            async with asyncio.timeout(5):
+                while not space.channels_of(space.ids["bob"]):
+                    await asyncio.sleep(0.005)
+    assert len(failed) == 2
+
+
+async def test_the_first_entry_is_a_lease(room):
+    """Fault 4: a process that is killed before the first renewal leaves an entry for 15 seconds, not for 300."""
+    space = await room(*TABS, "clock", "lease")
+    space.serve_chat(space.LeasedChat)
+    with patch.object(space.LeasedChat, "renew", lambda self: asyncio.sleep(0)), space.cache_clock() as clock:
+        async with space.join("bob") as bob:
+            await space.heard(bob)
+            found = []
+            for clock.ahead in (14, 15):
+                found.append(len(space.channels_of(space.ids["bob"])))
+    assert found == [1, 0]
+
+
 # --- bad messages -----------------------------------------------------------------------------------------------------
 
 
@@ -327,7 +381,7 @@ async def test_whatever_a_client_sends_it_gets_one_error(room):
         wrong.append(f'{{"type": "demo-message-send", "content": {value}}}')
         for inner in (f'{{"text": {value}}}', f'{{"text": "x", "toUserId": {value}}}'):
             wrong.append(json.dumps({"type": "demo-message-send", "content": inner}))
-    for nobody in (False, 1.0, -1, "\u0661", "9" * 300, 10**20, "bob", {}):
+    for nobody in (False, 1.0, -1, "\u0661", "9" * 300, 10**20, "bob", "0", "00", "07", {}):
         wrong.append(space.message("x", nobody))
     wrong.append(json.dumps({"type": "demo-message-send", "content": json.dumps(space.message("three times"))}))
     space.CalmChat.BURST = space.CalmChat.credit = 1000
@@ -372,17 +426,36 @@ async def test_a_stranger_is_told_why(room):
 
 
 async def test_a_flood_is_slowed_down_and_closed(room, capsys):
-    """Row 46: after the burst each message waits, then comes an error and 4008; the other client notices nothing."""
+    """Row 46: the strict chat passes a flood of good messages on; the calm one closes it, and nothing crashes."""
     space = await room(*ALL)
     capsys.readouterr()
     await room("flood-talk")
 
-    assert capsys.readouterr().out.splitlines() == [
-        "alice: error: too many messages · closed with 4008",
-        "more than 100 answers, and fewer than 400: True",
-        "bob: hello (to all)",
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [
+        "StrictChat: alice at last: hello (to all) · hello (to all)",
+        "  bob got more than 200 of her 400: True, and at last: is anybody there? (to all)",
+        "CalmChat: alice at last: error: too many messages · closed with 4008",
+        "  bob got more than 200 of her 400: False, and at last: is anybody there? (to all)",
     ]
-    assert space.alice.close_code == 4008
+    assert 100 <= space.counts[1] < 200 and printed.err == ""
+
+
+async def test_a_closing_consumer_sends_nothing_more(room):
+    """Row 46: what the group still has for a consumer that has closed is dropped, and so is what its client sends."""
+    space = await room(*ALL)
+    space.CalmChat.BURST = space.CalmChat.credit = 0
+    space.CalmChat.PATIENCE = 1
+
+    async def close(self, code):
+        await space.HeartbeatChat.close(self, code)
+        await self.chat_message(self.event("too late", single=False))
+        await self.websocket_receive({"type": "websocket.receive", "text": "ping"})
+
+    with patch.object(space.CalmChat, "close", close):
+        space.serve_chat(space.CalmChat)
+        async with space.join("alice") as alice:
+            assert await space.heard(alice) == "error: too many messages · closed with 4008"
 
 
 async def test_who_is_quiet_again_is_forgiven(room):

@@ -51,6 +51,10 @@ def _inner(**changes):
     return json.dumps({"userId": 7, "why": "good tea"} | changes)
 
 
+def _good_vote():
+    return _vote(_inner())["text"]
+
+
 SHAPE = ("valid JSON of another shape", "A list, a number, null and {} are JSON too. Look at the shape, then use it.")
 CONTENT = ("the content taken for an object", "content is a text. What is in it, you get by decoding it once more.")
 NUMBER = ("what looks like a number", "For Python True is an int, and 1.0 == 1. Look at the type itself: type(…).")
@@ -65,6 +69,7 @@ BAD = (
     (text("hello"), "bad JSON ends the connection", "json.loads raises ValueError. Catch it, and tell the sender."),
     (text(""), "an empty text is a message too", "An empty text is no JSON: tell the sender so."),
     (data(b"\x00\xff"), "bytes are messages too", "For bytes text_data is None, which json.loads does not take."),
+    (data(_good_vote().encode()), "bytes taken for a vote", "Bytes are never a vote: look at text_data alone."),
     (text("[]"), *SHAPE),
     (text("7"), *SHAPE),
     (text('{"type": "vote-send"}'), *SHAPE),
@@ -222,6 +227,10 @@ class _Votes(AsyncJsonWebsocketConsumer):
         else:
             await self.other(text_data)
 
+    async def votes(self, *either):
+        message = next(filter(None, either), None)
+        await (self.pong() if message == "ping" else self.other(message))
+
     async def pong(self):
         await self.send("pong")
 
@@ -265,6 +274,7 @@ for _name, _changes in (
     ("bad JSON ends the connection", {"caught": KeyError}),
     ("an empty text is a message too", {"outer": lambda self, text: json.loads(text or "null"), "caught": ValueError}),
     ("bytes are messages too", {"caught": ValueError}),
+    ("bytes taken for a vote", {"receive": lambda self, *data, **either: self.votes(*data, *either.values())}),
     (SHAPE[0], {"outer": lambda self, text: json.loads(text or "x"), "caught": (ValueError, RecursionError)}),
     (CONTENT[0], {"decode": lambda self, content: content, "caught": ValueError}),
     (CONTENT[0], {"decode": lambda self, content: content}),

@@ -25,12 +25,15 @@ class _Cache(LocMemCache):
     """A cache of the check's own. Its clock is moved by hand, and it notes the thread of each call.
 
     rival: a key that another process takes as soon as the answer has found it free.
+    slow: seconds that pass after a delete in a thread, before the answer hears of it. deleted: how often it was called.
     """
 
-    def __init__(self):
+    def __init__(self, loop):
         super().__init__("a check's own", {})
+        self._loop, self._home = loop, threading.get_ident()
         self._cache, self._expire_info = OrderedDict(), {}  # not those that all of this name share
         self.ahead, self.threads, self.rival, self.came = 0, [], None, False
+        self.slow = self.deleted = 0
 
     def make_and_validate_key(self, key, version=None):
         self.threads.append(threading.get_ident())
@@ -51,6 +54,14 @@ class _Cache(LocMemCache):
     def get(self, key, default=None, version=None):
         found = super().get(key, default, version)
         self._read(key)
+        return found
+
+    def delete(self, key, version=None):
+        found = super().delete(key, version)
+        self.deleted += 1
+        if self.slow and threading.get_ident() != self._home:
+            self.ahead += self.slow
+            asyncio.run_coroutine_threadsafe(_turns(), self._loop).result(3)  # what is due meanwhile, begins
         return found
 
     def has_key(self, key, version=None):
@@ -77,6 +88,11 @@ class _Cache(LocMemCache):
         return self._left(self.make_key(key))
 
 
+async def _turns():
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 class _Moved:
     """The cache of a check, the clock of its loop, and the work that is being done in threads."""
 
@@ -97,6 +113,10 @@ class _Moved:
 
         loop.time, loop.run_in_executor = lambda: now() + cache.ahead, in_context
         loop.set_task_factory(make)
+
+    def going(self):
+        """The tasks that have begun under this clock, and have not ended."""
+        return [task for task in self.tasks if not task.done()]
 
     async def by(self, seconds):
         """Move the clocks of cache and loop, and wait until all that comes of it is done."""
@@ -129,7 +149,8 @@ class _Moved:
 @contextlib.asynccontextmanager
 async def own_cache():
     """Inside it, `django.core.cache` is a cache of the check's own for all that the check runs, and for nobody else."""
-    moved = _Moved(asyncio.get_running_loop(), _Cache(), await sync_to_async(threading.get_ident)())
+    loop = asyncio.get_running_loop()
+    moved = _Moved(loop, _Cache(loop), await sync_to_async(threading.get_ident)())
     others, token = CacheHandler.__getitem__, _own.set(moved.cache)
     try:
         with patch.object(CacheHandler, "__getitem__", lambda handler, alias: _own.get() or others(handler, alias)):

@@ -100,7 +100,8 @@ async def three_tabs(answer, bench):
             async with comes() as last:
                 await error_of(end(last))
             if "tab.1.2" in held():
-                raise Misconception(name, f"it had tab.1.2, and {what}; now the cache holds {held()}", step)
+                found = f"ws-{bench.joined} had tab.1.2, and {what}; now the cache holds {held()}"
+                raise Misconception(name, found, step)
         moved.hold_threads()
 
 
@@ -323,8 +324,8 @@ KEY = "here.alice"
         "A lease: an entry that ends soon, and somebody who renews it. Who can do that while no message comes?",
         "A task, made in connect: again and again it sets the key with a timeout of 15 seconds, through in_thread, and "
         "sleeps for 4.",
-        "Whoever makes a task ends it: __call__ with super's in `try`, and task.cancel() in `finally`. If you renew "
-        "with touch, look at what it returns.",
+        "Whoever makes a task ends it: task.cancel() in disconnect, before super's deletes, and in `finally` of "
+        "__call__, for crashes. If you renew with touch, look at what it returns.",
     ),
 )
 async def lease(answer, bench):
@@ -352,8 +353,14 @@ async def lease(answer, bench):
                 found = f"the cache was emptied, and {LEASE} seconds later alice still had no entry"
                 step = "touch returns False if there is no entry to prolong: then set it again. Or set it each time."
                 raise Misconception("a lost entry stays lost", found, step)
+            moved.cache.slow, deleted = LEASE, moved.cache.deleted
             await alice.does(LEAVE)
             await moved.settle()
+            moved.cache.slow = 0
+            if moved.cache.entries() and moved.cache.deleted > deleted:
+                found = "alice left, and while her entry was deleted, its renewal came due: now it is there again"
+                step = "Cancel the task first, then delete: in disconnect, before super's."
+                raise Misconception("cancels after it has deleted", found, step)
             if moved.cache.entries():
                 step = "Here deletes it in disconnect. If you write one, call super's, or delete the key yourself."
                 raise Misconception("stays when it has left", "alice left, and her entry is still there", step)
@@ -361,7 +368,7 @@ async def lease(answer, bench):
             await _ended(moved, "alice left", "the task outlives its client", step)
         async with bench.join(router, path="/here/alice/") as alice:
             await error_of(alice.does(text("boom")))
-            await moved.by(LEASE)
+            await moved.settle()
             step = "disconnect does not run then. Cancel it in `finally` of __call__, around super's."
             await _ended(moved, "her consumer crashed", "nothing ends the task after a crash", step)
         moved.hold_threads()
@@ -390,13 +397,14 @@ async def _gone(moved, bench, router, seconds):
     moved.cache.clear()
     async with bench.join(router, path="/here/alice/") as talker:
         stayed = True
-        for _ in range(2 * LEASE):
+        for second in range(2 * LEASE):
             await moved.by(1)
             stayed &= KEY in moved.cache.entries()
-            await talker.does(text("I am here"))
-            await moved.settle()
+            if second % 5 == 0:  # a few, for the sake of the picture
+                await talker.does(text("I am here"))
+                await moved.settle()
     if stayed:
-        found = f"{found}. With a message every second it stayed"
+        found = f"{found}. With a message every five seconds it stayed"
         step = "A client may be silent. Renew in a task that runs beside the handlers: asyncio.create_task, in connect."
         return Misconception("renews only when a message comes", found, step)
     step = "Somebody has to renew it before it ends, again and again: a task, with touch or set, every 4 seconds."
@@ -405,10 +413,14 @@ async def _gone(moved, bench, router, seconds):
 
 async def _ended(moved, what, name, step):
     """Hold that nothing goes on."""
-    before = len(moved.cache.threads)
+    going, before = moved.going(), len(moved.cache.threads)
     await moved.by(2 * LEASE)
-    if len(moved.cache.threads) > before or moved.cache.entries():
-        found = f"{what}; {2 * LEASE} s later it still called the cache, which holds {list(moved.cache.entries())}"
+    calls = len(moved.cache.threads) - before
+    if going or calls or moved.cache.entries():
+        found = (
+            f"{what}; {len(going)} of its tasks went on, called the cache {calls} times within {2 * LEASE} s, and it "
+            f"holds {list(moved.cache.entries())}"
+        )
         raise Misconception(name, found, step)
 
 
@@ -438,14 +450,18 @@ class _Here(AsyncWebsocketConsumer):
             await self.again()
 
     async def disconnect(self, code):
+        self.stop()
         await self.call(cache.delete, self.key)
+
+    def stop(self):
+        if self.task:
+            self.task.cancel()
 
     async def __call__(self, scope, receive, send):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            if self.task:
-                self.task.cancel()
+            self.stop()
 
 
 @lease.wrong("the event loop waits for the cache")
@@ -464,13 +480,20 @@ async def _late(self):
         await self.again()
 
 
-@lease.wrong("nothing ends the task after a crash")
-class _Disconnect(_Here):
-    __call__ = AsyncWebsocketConsumer.__call__
+async def _deletes_first(self, code):
+    await self.call(cache.delete, self.key)
+    self.stop()
 
-    async def disconnect(self, code):
-        self.task.cancel()
-        await super().disconnect(code)
+
+class _Flag(_Here):
+    gone = False
+
+    def stop(self):
+        self.gone = True
+
+    async def again(self):
+        if not self.gone:
+            await self.first()
 
 
 for _name, _changes in (
@@ -479,7 +502,11 @@ for _name, _changes in (
     ("a killed process leaves a ghost", {"again": lambda self: self.call(cache.touch, self.key)}),
     ("a killed process leaves a ghost", {"again": lambda self: self.call(cache.touch, self.key, None)}),
     ("a lost entry stays lost", {"again": lambda self: self.call(cache.touch, self.key, 15)}),
-    ("the task outlives its client", {"__call__": AsyncWebsocketConsumer.__call__}),
+    ("cancels after it has deleted", {"disconnect": _deletes_first}),
+    ("cancels after it has deleted", {"disconnect": lambda self, code: self.call(cache.delete, self.key)}),
+    ("cancels after it has deleted", {"stop": lambda self: None}),
+    ("the task outlives its client", {"stop": _Flag.stop, "again": _Flag.again, "gone": False}),
+    ("nothing ends the task after a crash", {"__call__": AsyncWebsocketConsumer.__call__}),
     (
         "renews only when a message comes",
         {"renew": lambda self: asyncio.sleep(0), "receive": lambda self, text_data: self.again()},
