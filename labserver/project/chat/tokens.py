@@ -8,8 +8,8 @@ import re
 import time
 from urllib.parse import parse_qsl
 
-from asgiref.sync import sync_to_async
 from channels.auth import get_user
+from channels.db import database_sync_to_async
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, ExpiredTokenError
 from rest_framework_simplejwt.tokens import AccessToken
@@ -111,7 +111,7 @@ async def user_of(claims):
     if claims["exp"] <= time.time():
         raise Expired
     try:
-        return await sync_to_async(JWTAuthentication().get_user)(claims)
+        return await database_sync_to_async(JWTAuthentication().get_user)(claims)
     except AuthenticationFailed as error:
         raise Refused(INVALID, f"the token is not valid any more: {error.detail['detail']}") from None
     except (TypeError, ValueError):  # a user_id that is no number
