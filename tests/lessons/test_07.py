@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import logging
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 TUTORIAL = ("setup", "login", "forge", "tutorial", "serve-at", "who")
 """The cells up to the copied consumer and its seven visitors."""
 
-MIDDLEWARE = (*TUTORIAL, "hasty", "find", "validate", "middleware", "hello")
+MIDDLEWARE = (*TUTORIAL, "hasty", "find", "validate", "looked-up", "middleware", "hello")
 """The cells up to the middleware; `hasty` fails on purpose, and leaves an import."""
 
 WAYS = (*MIDDLEWARE, "ticket", "carriers", "carriers-of-pages", "ways")
@@ -364,7 +365,7 @@ async def test_a_ticket_is_good_once(room, capsys):
 async def test_a_ticket_is_good_for_half_a_minute(room):
     """At 29 seconds it opens the door, at 30 it does not."""
     space = await room(*WAYS)
-    for seconds, outcome in ((29, "pong for alice"), (30, "no token, sign in first · 4001")):
+    for seconds, outcome in ((29, "pong for alice"), (30, "the token is not valid · 4003")):
         address = f"/ticket/?ticket={space.issue(space.token_of('alice'))}"
         async with space.later(seconds):
             assert await space.ask(address) == outcome
@@ -378,7 +379,7 @@ async def test_the_table_of_ways_is_computed(room):
         ["query string", "yes", "yes", "yes", "yes", "no", "in", "in", "in", "4003"],
         ["first message", "yes", "no", "no", "in part", "no", "in", "in", "in", "4003"],
         ["subprotocol", "yes", "no", "no", "yes", "no", "in", "in", "in", "4003"],
-        ["ticket", "yes", "yes", "yes", "yes", "no", "in", "4001", "4001", "4001"],
+        ["ticket", "yes", "yes", "yes", "yes", "no", "in", "4003", "4003", "4003"],
         ["header", "no", "no", "no", "yes", "no", "in", "in", "in", "4003"],
     ]
 
@@ -442,6 +443,40 @@ async def test_a_signed_out_token_does_not_come_back(room):
     async with space.signed_out(cancelled):
         assert await space.ask(f"{WATCHED}?token={cancelled}") == "you are signed out · 4001"
         assert await space.ask(f"{WATCHED}?token={other}") == "pong for carol"
+
+
+async def test_a_slow_cache_holds_nobody_else(room):
+    """Fault 7, mended: while the cache keeps alice waiting at the door, bob is looked up and let in."""
+    space = await room(*MIDDLEWARE)
+    token, began, goes_on = space.token_of("alice"), threading.Event(), threading.Event()
+    get = space.LocMemCache.get
+
+    def slow(self, key, *args, **options):
+        if key == f"signed-out.{space.AccessToken(token)['jti']}":
+            began.set()
+            assert goes_on.wait(20)
+        return get(self, key, *args, **options)
+
+    with space.patch.object(space.LocMemCache, "get", slow):
+        alice = asyncio.create_task(space.ask(f"{YOURS}?token={token}"))
+        try:
+            assert await asyncio.to_thread(began.wait, 10)
+            async with asyncio.timeout(10):
+                assert await space.ask(f"{YOURS}?token={space.token_of('bob')}") == "pong for bob"
+            assert not alice.done()
+        finally:
+            goes_on.set()
+        assert await alice == "pong for alice"
+
+
+async def test_none_makes_a_token_that_is_nobodys(room, capsys):
+    """What simplejwt makes of None has no user, and the lesson's look-up refuses it."""
+    space = await room(*MIDDLEWARE[:-3])
+    assert "AccessToken(None): ['exp', 'iat', 'jti', 'token_type']" in capsys.readouterr().out
+
+    await room("looked-up")
+    with pytest.raises(space.Refused):
+        await space.looked_up(space.validated(None))
 
 
 async def test_a_failing_look_is_no_reason_to_close(room, caplog):

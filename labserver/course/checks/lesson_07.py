@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import inspect
 import json
+import threading
 import time
+from unittest.mock import patch
 from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
@@ -91,6 +93,9 @@ async def seven(answer, bench):
                 continue
             found = f"you answered {said!r:.20} for the page that comes {who}. Played to the consumer: "
             found += "it is answered" if seen == "in" else "the handshake is refused, so the page is told 1006"
+            if isinstance(said, str) and said.isdigit():
+                found = f"for the page that comes {who} you answered {said!r}, which is a text"
+                raise Misconception("a number in quotes", found, f"Write a number, without quotes: {said}.")
             if said not in ("in", 1006, 4000, 4001, 4003):
                 raise Misconception("another value", found, 'Answer with "in", 1006, 4000, 4001 or 4003.')
             if seen != "in" and said != "in":
@@ -148,7 +153,8 @@ _RIGHT = [1006, 1006, "in", 1006, "in", "in", "in"]
 
 seven.wrong("not a list")({"no token": 4001})
 seven.wrong("not one for each")(_RIGHT[:6])
-seven.wrong("another value")(["403", *_RIGHT[1:]])
+seven.wrong("another value")([403, *_RIGHT[1:]])
+seven.wrong("a number in quotes")(["1006", *_RIGHT[1:]])
 seven.wrong(REACHES[0])([4001, 4003, "in", 4003, "in", "in", "in"])
 seven.wrong(REACHES[0])([1006, 4003, "in", 4003, "in", "in", "in"])
 for _number, _other in enumerate(("in", "in", 1006, "in", 4003, 1006, 4003)):
@@ -185,6 +191,10 @@ VISITS = (
 )
 """What somebody comes with; code and type of message that they get; what it means if they get in, and what to do."""
 
+REMEMBERS = (
+    "remembers a user",
+    "Users change. Ask the database at each visit: database_sync_to_async(JWTAuthentication().get_user)(claims).",
+)
 THREAD = (
     "the database in the event loop",
     "get_user asks the database, and is sync: await database_sync_to_async(…)(claims).",
@@ -215,7 +225,11 @@ async def refuses(answer, bench):
         handed.append(scope)
         await _Inside.as_asgi()(scope, receive, send)
 
-    application = answer(inner)
+    middleware, scopes = answer(inner), []
+
+    async def application(scope, receive, send):
+        scopes.append(scope)
+        await middleware(scope, receive, send)
 
     async def visit(query_string):
         handed.clear()
@@ -231,6 +245,9 @@ async def refuses(answer, bench):
 
     async with own_cache(), own_users() as users:
         _enters(*await visit(query(users.token("alice"))), handed, "alice")
+        if handed[0] is scopes[-1] or {"user", "claims"} & scopes[-1].keys():
+            step = "Others hold that dict, too. Hand on a copy: dict(scope, user=user, claims=claims)."
+            raise Misconception("changes the scope of others", "the scope that came in has new keys", step)
         expired, bob = users.token("alice", exp=int(time.time()) - 1), users.token("bob")
         numbers = [users.token("alice", user_id=number) for number in ("4711", "alice")]
         queries = [b"", *map(query, ("x.y.z", expired, users.refresh_token("alice"), *numbers, bob, bob))]
@@ -238,14 +255,63 @@ async def refuses(answer, bench):
         for query_string, change, expected in zip(queries, changes, VISITS, strict=True):
             async with users.changed("bob", **change) if change else contextlib.nullcontext():
                 _is_refused(*await visit(query_string), handed, *expected)
-        async with contextlib.AsyncExitStack() as stack:
-            tokens = [query(users.token(name)) for name in ("alice", "bob")]
-            visits = [stack.enter_async_context(bench.join(application, query_string=each)) for each in tokens]
-            at_once = [sent(client.events)[-1] for client in await asyncio.gather(*visits)]
-    if at_once != ["hello alice", "hello bob"]:
-        found = f"alice and bob came at once; alice was told {at_once[0]!r}, and bob {at_once[1]!r}"
-        step = "There is one object of your class for all connections. Use local variables instead of self."
-        raise Misconception("keeps a connection on self", found, step)
+        async with users.changed("alice", is_active=False):
+            what = "alice's token, who was in before, and is disabled now"
+            _is_refused(*await visit(query(users.token("alice"))), handed, what, 4003, "error", *REMEMBERS)
+        handed.clear()
+        tokens = [query(users.token(name)) for name in ("alice", "bob")]
+        at_once = await _at_once(bench, application, tokens, scopes)
+        mixed = any(str(scope["user"].pk) != scope["claims"]["user_id"] for scope in handed)
+        if mixed or at_once != ["hello alice", "hello bob"]:
+            found = f"alice and bob came at once; alice was told {at_once[0]!r}, and bob {at_once[1]!r}"
+            found += ", with the claims of the other one" if mixed else ""
+            step = "There is one object of your class for all connections. Use local variables instead of self."
+            raise Misconception("keeps a connection on self", found, step)
+        await _falls(bench, answer, query(users.token("alice")))
+
+
+async def _at_once(bench, application, queries, scopes):
+    """The last word to each of the clients who come while the users of all are being looked up."""
+    loop, both, find, before = asyncio.get_running_loop(), threading.Event(), JWTAuthentication.get_user, len(scopes)
+
+    def found_late(*args):
+        both.wait(0.5)
+        return find(*args)
+
+    async def counted(scope, receive, send):
+        if len(scopes) - before == len(queries) - 1:
+            loop.call_later(0.02, both.set)  # when this one is being looked up as well
+        await application(scope, receive, send)
+
+    async with contextlib.AsyncExitStack() as stack:
+        with patch.object(JWTAuthentication, "get_user", found_late):
+            visits = [stack.enter_async_context(bench.join(counted, query_string=each)) for each in queries]
+            clients = await asyncio.gather(*visits)
+        return [sent(client.events)[-1] for client in clients]
+
+
+class _Fault(TokenError, ValueError):
+    """What a consumer raises."""
+
+
+async def _falls(bench, answer, query_string):
+    """Hold that an error of the inner application is left alone."""
+
+    async def inner(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        raise _Fault("the consumer has a fault")
+
+    error = None
+    try:
+        await bench.play(answer(inner), CONNECT, LEAVE, query_string=query_string)
+    except Crashed as crash:
+        error = crash.error
+    said = sent(bench.trace.events)
+    if not isinstance(error, _Fault) or said != ["websocket.accept"]:
+        found = f"alice came with a good token, and the consumer behind accepted and raised an error; sent was {said}"
+        step = "Call self.inner behind the try, not in it: an error of the consumer says nothing of the token."
+        raise Misconception("catches the consumer's errors", found, step)
 
 
 def _enters(events, error, handed, name):
@@ -424,6 +490,48 @@ class _OnSelf(_Auth):
         self.name = user
         await asyncio.sleep(0.01)
         await super().hand_on(scope, receive, send, self.name, claims)
+
+
+@refuses.wrong("keeps a connection on self")
+class _ClaimsOnSelf(_Auth):
+    async def user(self, claims):
+        self.claims = claims
+        return await super().user(claims)
+
+    async def hand_on(self, scope, receive, send, user, claims):
+        await super().hand_on(scope, receive, send, user, self.claims)
+
+
+@refuses.wrong(REMEMBERS[0])
+class _Remembers(_Auth):
+    async def user(self, claims):
+        known = vars(self).setdefault("known", {})
+        if claims["user_id"] not in known:
+            known[claims["user_id"]] = await super().user(claims)
+        return known[claims["user_id"]]
+
+
+@refuses.wrong("catches the consumer's errors")
+class _InTheTry(_Auth):
+    async def hand_on(self, scope, receive, send, user, claims):
+        try:
+            await super().hand_on(scope, receive, send, user, claims)
+        except Exception:
+            await self.refuse(scope, receive, send, 4003, _ERROR)
+
+
+@refuses.wrong("catches the consumer's errors")
+class _Swallows(_Auth):
+    async def hand_on(self, scope, receive, send, user, claims):
+        with contextlib.suppress(ValueError):
+            await super().hand_on(scope, receive, send, user, claims)
+
+
+@refuses.wrong("changes the scope of others")
+class _Changes(_Auth):
+    async def hand_on(self, scope, receive, send, user, claims):
+        scope.update(user=user, claims=claims)
+        await self.inner(scope, receive, send)
 
 
 async def _in_the_loop(self, claims):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import time
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
@@ -21,11 +22,17 @@ from .lesson_07_users import moved_time
 
 # --- 07.3 ------------------------------------------------------------------------------------------------------------
 
-LIFE = 300
-"""Seconds that the tokens of the check live."""
+LIFE, FRESH = 302, 577
+"""Seconds that tokens of the check live. Pauses of 7 to 10, 30, 60, 100 s do not end just after both."""
 
-LATE = 8
-"""Seconds after which somebody whose token has ended must be told; the text of the exercise says 5."""
+LATE = 5
+"""Seconds after which somebody whose token has ended must be told, as the text of the exercise says."""
+
+MUCH_LATER = 120
+"""Seconds in which somebody who looks too seldom does look."""
+
+CARRIERS = ("asyncio", "asgiref", "channels", "labserver.course.bench", "labserver.course.judge", "labserver.live")
+"""Modules whose tasks are not the answer's."""
 
 ALICE, BOB = (User(pk=pk, username=name, password=f"a hash for {name}") for pk, name in ((1, "alice"), (2, "bob")))
 
@@ -36,6 +43,14 @@ NOT_MOVED = (
 SLEEPS_ONCE = (
     "sleeps until the first end",
     "The end moves. When the task wakes, let it look at self.scope['claims'] anew, and sleep again if there is time.",
+)
+NONE = (
+    "None makes a new token",
+    "AccessToken(None) checks nothing: it makes a token, without a user_id. Check content.get('content') or ''.",
+)
+ONE_FOR_ALL = (
+    "one task for all",
+    "What stands on the class, or in the module, belongs to all clients. Keep the task on self: self.task = …",
 )
 NOT_GOOD = (
     ("what is no token", "a fresh token is not checked", "AccessToken(…) checks it as if it had just come."),
@@ -51,6 +66,8 @@ NOT_GOOD = (
         "Compare its user_id with that of the claims before: the connection stays the user's for whom it was made.",
     ),
     ("the number 7", "a fresh token is not checked", "A client may send anything. AccessToken raises TokenError."),
+    ("null", *NONE),
+    ("nothing, without the key content,", *NONE),
 )
 """What alice sends as her fresh token; what it means if it is taken, and what to do."""
 
@@ -61,8 +78,9 @@ def token(user, kind=AccessToken, **claims):
     return made
 
 
-def fresh(content):
-    return text(json.dumps({"type": "demo-token-refresh", "content": content}))
+def fresh(*content):
+    """A refresh with this content, or without any."""
+    return text(json.dumps({"type": "demo-token-refresh"} | dict(zip(["content"], content, strict=False))))
 
 
 @exercise(
@@ -74,8 +92,8 @@ def fresh(content):
         "Section 6 of the lesson: who can look at the claims while no message comes? And who ends that again?",
         "A task, made in connect: it sleeps for 4 seconds, looks at self.scope['claims'], and goes on. __call__ with "
         "`finally` cancels it, also after a crash.",
-        "In receive_json: claims = AccessToken(content['content']) in a try, then compare user_id, then put them into "
-        "self.scope['claims'] and answer.",
+        "In receive_json: claims = AccessToken(content.get('content') or '') in a try, then compare user_id, then put "
+        "them into self.scope['claims'] and answer.",
     ),
 )
 async def ends(answer, bench):
@@ -100,24 +118,36 @@ async def ends(answer, bench):
                     running = [task for task in moved.tasks[before:] if not task.done()]
                 if running:
                     raise Misconception(name, f"{what}; 20 s later a task of hers was still running", step)
+            await _two(moved, bench, application)
 
 
 @contextlib.asynccontextmanager
-async def _comes(moved, bench, application):
-    """Alice, whose token lives for LIFE seconds from now on."""
-    claims = token(ALICE, exp=int(time.time()) + LIFE)
-    async with bench.join(application, user=ALICE, claims=claims) as alice:
+async def _comes(moved, bench, application, user=ALICE):
+    """Alice, or another user, whose token lives for LIFE seconds from now on."""
+    claims = token(user, exp=math.ceil(time.time()) + LIFE)
+    async with bench.join(application, user=user, claims=claims) as alice:
         stays(alice)
         await moved.settle()
         if sent(alice.events) != ["websocket.accept"]:
-            found = f"alice came with a token of {LIFE} s, and it sent {sent(alice.events)}"
+            found = f"{user} came with a token of {LIFE} s, and it sent {sent(alice.events)}"
             raise Misconception("another beginning", found, "Accept her, and say nothing until there is something.")
         yield alice
 
 
 async def _passes(moved, seconds):
-    for _ in range(0, seconds, 2):
-        await moved.by(2)
+    for _ in range(seconds):
+        await moved.by(1)
+
+
+async def _two(moved, bench, application):
+    """Hold that each of two clients has a task of its own."""
+    async with _comes(moved, bench, application) as alice, _comes(moved, bench, application, BOB) as bob:
+        await alice.does(LEAVE)
+        await _passes(moved, LIFE + LATE)
+        told = "websocket.close" in sent(bob.events)
+    if not told:
+        found = f"alice and bob came, and alice left; {LATE} s after the end of his token bob was still connected"
+        raise Misconception(ONE_FOR_ALL[0], found, ONE_FOR_ALL[1])
 
 
 async def _silent(moved, bench, application, clock):
@@ -138,6 +168,11 @@ async def _silent(moved, bench, application, clock):
         found = f"{found}; {LATE} s after its end she had been sent {sent(alice.events)[1:]}"
         if len(sent(alice.events)) == 1:
             _crashed_task(moved.tasks[first:], found)
+            if clock.reads == before and any(map(_is_theirs, moved.going())):
+                found = f"{found}. A task of yours was there, and never asked time.time(), the one clock that is moved"
+                step = "Compare exp with time.time(): claims['exp'] <= time.time(). check_exp() keeps an old time."
+                raise Misconception("another clock", found, step)
+            await _seldom(moved, alice, 1, found)
             error, got = await heard(bench, alice, text("ping"), alice=alice)
             name, step = (
                 "nobody looks again",
@@ -151,6 +186,20 @@ async def _silent(moved, bench, application, clock):
                 step = "A client may be silent for hours. Look in a task beside the handlers: asyncio.create_task."
             raise Misconception(name, found, step)
         _told(alice, 1, found)
+
+
+async def _seldom(moved, alice, since, found):
+    """Hold that alice is not told much later than she should have been."""
+    await _passes(moved, MUCH_LATER)
+    if len(sent(alice.events)) > since:
+        found = f"{found}. Some time in the next {MUCH_LATER} s it sent {sent(alice.events)[since:]}"
+        raise Misconception("looks too seldom", found, "Within five seconds: let the task look every four seconds.")
+
+
+def _is_theirs(task):
+    """Whether a task that has not ended is one of the answer's own, and not of what carries it."""
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    return frame is not None and not frame.f_globals["__name__"].startswith(CARRIERS)
 
 
 def _told(alice, since, found):
@@ -181,12 +230,12 @@ async def _renewed(moved, bench, application):
     """Hold that a fresh token of the same user keeps the connection, and that nothing else does."""
     first = len(moved.tasks)
     async with _comes(moved, bench, application) as alice:
-        end = int(time.time()) + 2 * LIFE
+        end = math.ceil(time.time()) + FRESH
         await _passes(moved, 100)
         refresh = str(token(ALICE, RefreshToken, exp=end))
-        bad = "x.y.z", str(token(ALICE, exp=1)), refresh, str(token(BOB, exp=end)), 7
+        bad = ("x.y.z",), (str(token(ALICE, exp=1)),), (refresh,), (str(token(BOB, exp=end)),), (7,), (None,), ()
         for content, (what, name, step) in zip(bad, NOT_GOOD, strict=True):
-            error, got = await heard(bench, alice, fresh(content), alice=alice)
+            error, got = await heard(bench, alice, fresh(*content), alice=alice)
             _is_not_taken(error, got["alice"], what, name, step)
         before = len(sent(alice.events))
         await alice.does(fresh(str(token(ALICE, exp=end))))
@@ -200,12 +249,13 @@ async def _renewed(moved, bench, application):
         if len(sent(alice.events)) > since:
             kept = [each.scope["claims"].get("exp") for each in bench.recorder.live.values()]
             name, step = SLEEPS_ONCE if end in kept else NOT_MOVED
-            found = f"{found}. It lives for {2 * LIFE} s; after 400 s it sent {sent(alice.events)[since:]}"
+            found = f"{found}. It ends {FRESH - 100} s later; after {LIFE} s it sent {sent(alice.events)[since:]}"
             raise Misconception(name, found, step)
-        await _passes(moved, LIFE - 100 + LATE)
+        await _passes(moved, FRESH - 100 - LIFE + LATE)
         found = f"{found}. {LATE} s after the end of the fresh token it had sent {sent(alice.events)[since:]}"
         if len(sent(alice.events)) == since:
             _crashed_task(moved.tasks[first:], found)
+            await _seldom(moved, alice, since, found)
             step = "A fresh token ends, too: look at its claims just as at those before."
             raise Misconception("after a fresh token nobody looks", found, step)
         _told(alice, since, found)
@@ -214,9 +264,10 @@ async def _renewed(moved, bench, application):
 def _is_not_taken(error, got, what, name, step):
     if error is not None:
         found = f"alice sent {what} as her fresh token, and it raised {type(error).__name__}: the connection ends"
-        known = isinstance(error, TokenError | AttributeError | TypeError | ValueError)
-        step = "AccessToken raises TokenError. Catch that, and send an error; her own token is still good."
-        name = "a bad token ends the connection"
+        known = isinstance(error, TokenError | AttributeError | LookupError | TypeError | ValueError)
+        if name != NONE[0]:
+            step = "AccessToken raises TokenError. Catch that, and send an error; her own token is still good."
+            name = "a bad token ends the connection"
         raise Misconception(name, found, step, own_lines(error)) if known else Crashed(error)
     found = f"alice sent {what} as her fresh token, and got {got}"
     match got:
@@ -271,7 +322,7 @@ class _Ends(AsyncJsonWebsocketConsumer):
 
     async def receive_json(self, content):
         try:
-            claims = self.kind(content["content"])
+            claims = self.made(content)
         except self.caught:
             await self.refuse()
             return
@@ -280,6 +331,9 @@ class _Ends(AsyncJsonWebsocketConsumer):
             return
         self.take(claims)
         await self.send_json({"type": "demo-token-accepted"})
+
+    def made(self, content):
+        return self.kind(content.get("content") or "")
 
     def take(self, claims):
         self.scope["claims"] = claims
@@ -319,6 +373,39 @@ class _Stops(_Ends):
         self.task.cancel()
 
 
+@ends.wrong(ONE_FOR_ALL[0])
+class _OnTheClass(_Ends):
+    async def connect(self):
+        await super().connect()
+        _OnTheClass.task = vars(self).pop("task")
+
+
+@ends.wrong(ONE_FOR_ALL[0])
+class _TheFirstOnly(_Ends):
+    """While one is watched, nobody else is."""
+
+    watched = False
+
+    async def watch(self):
+        if not _TheFirstOnly.watched:
+            _TheFirstOnly.watched = True
+            try:
+                await super().watch()
+            finally:
+                _TheFirstOnly.watched = False
+
+
+@ends.wrong(NONE[0])
+class _TakesNone(_Ends):
+    """A new token is nobody's, and this one does not mind."""
+
+    def made(self, content):
+        return self.kind(content.get("content"))
+
+    def same(self, claims):
+        return claims.get("user_id", "1") == "1"
+
+
 @ends.wrong("a fresh token is not checked")
 class _Believes(_Ends):
     async def receive_json(self, content):
@@ -338,6 +425,21 @@ async def _without_a_pause(self):
         await asyncio.sleep(0)
 
 
+def _every(seconds):
+    async def watch(self):
+        while self.left() > 0:
+            await asyncio.sleep(seconds)
+        await self.tell()
+
+    return watch
+
+
+async def _check_exp(self):
+    while True:
+        self.scope["claims"].check_exp()
+        await asyncio.sleep(4)
+
+
 async def _after_60(self):
     await asyncio.sleep(60)
     await self.tell()
@@ -351,6 +453,10 @@ async def _welcome(self):
 for _name, _changes in (
     ("looks without a pause", {"watch": _without_a_pause}),
     ("nobody looks again", {"watch": lambda self: asyncio.sleep(0)}),
+    *(("looks too seldom", {"watch": _every(seconds)}) for seconds in (30, 100, 101)),
+    ("another clock", {"watch": _check_exp}),
+    (NONE[0], {"made": lambda self, content: self.kind(content["content"])}),
+    (NONE[0], {"made": lambda self, content: self.kind(content.get("content"))}),
     ("its task crashes", {"left": lambda self: self.scope["exp"]}),
     ("the task outlives its client", {"__call__": AsyncJsonWebsocketConsumer.__call__}),
     ("ends before the token", {"watch": _after_60}),

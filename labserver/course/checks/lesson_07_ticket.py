@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import hashlib
 import inspect
+import operator
 import secrets
 import threading
+import time
+import uuid
 from unittest.mock import patch
 from urllib.parse import parse_qs
 
@@ -37,6 +41,13 @@ OTHER_KEYS = (
     "Put a word in front, which no other key begins with: f'ticket.{ticket}'.",
 )
 NO_TICKET = ("anything lets in", "cache.get returns None for what is not there: refuse then, and return.")
+GUESSED = (
+    "a ticket that can be guessed",
+    "Who knows the user and about the time can try. Return a random text: secrets.token_urlsafe(16).",
+)
+DIFFERENT = 10
+"""Letters in which two random tickets differ at least; two numbers of a clock differ in less."""
+
 FOREIGN = "tab.1.0"
 
 
@@ -74,32 +85,44 @@ async def tickets(answer, bench):
             raise Misconception("issue is not async", "issue is an async method", step)
         ticket = await sync_to_async(application.issue, thread_sensitive=False)(user_id)
         if not isinstance(ticket, str) or len(ticket) < 16:
-            found = f"issue({user_id}) returned {ticket!r:.20}"
-            raise Misconception(
-                "a ticket that can be guessed", found, "Return a random text: secrets.token_urlsafe(16)."
-            )
+            raise Misconception(GUESSED[0], f"issue({user_id}) returned {ticket!r:.20}", GUESSED[1])
         return f"ticket={ticket}"
 
     async with own_cache() as moved:
+        two_pages = await _two_of_one_user(issued)
         _refused(bench, await visit(""), "somebody came without a ticket", *NO_TICKET)
         ticket = await issued(1)
         _entered(await visit(f"{ticket}&user_id=2&user=2"), 1, "user 1 brought the ticket")
         _refused(bench, await visit(ticket), "somebody brought the ticket again", *ONCE)
         _refused(bench, await visit("ticket=made-up-by-somebody"), "somebody made up a ticket", *NO_TICKET)
+        for each in two_pages:
+            if not await visit(each):
+                step = "The entry's key is the ticket, its value the user: so each ticket has an entry of its own."
+                raise Misconception("one ticket for each user", "two tickets of user 3, and one was refused", step)
         one, two = await issued(1), await issued(2)
         forged = one.replace("ticket=1", "ticket=2")
         if forged != one:  # its random part may begin so, too: then it is unknown
             _refused(bench, await visit(forged), "user 1 changed the 1 in the ticket to a 2", *FROM_CLIENT)
-        await moved.by(20)
-        _entered(await visit(two), 2, "user 2 brought a ticket, 20 s old")
+        await moved.by(26)
+        _entered(await visit(two), 2, "user 2 brought a ticket, 26 s old")
         late = await issued(1)
-        await moved.by(45)
+        await moved.by(33)
         step = "Give the entry a timeout: cache.set(key, user_id, 30). Without one it stays for five minutes."
-        _refused(bench, await visit(late), "somebody brought a ticket, 45 s old", "a ticket without an end", step)
+        _refused(bench, await visit(late), "somebody brought a ticket, 33 s old", "a ticket that lives too long", step)
         moved.cache.put(FOREIGN, 2)
         _refused(bench, await visit(f"ticket={FOREIGN}"), f"the cache has an entry {FOREIGN!r} of others", *OTHER_KEYS)
         await _both_at_once(bench, application, moved.cache, await issued(1), handed)
         moved.hold_threads()
+
+
+async def _two_of_one_user(issued):
+    """Two tickets that user 3 gets at the same moment. Hold that one does not tell the other."""
+    now = time.time()
+    with patch.object(time, "time", lambda: now), patch.object(time, "time_ns", lambda: int(now * 1e9)):
+        one, two = await issued(3), await issued(3)
+    if len(one) == len(two) and sum(map(operator.ne, one, two)) < DIFFERENT:
+        raise Misconception(GUESSED[0], f"at the same moment user 3 got {one!r} and {two!r}", GUESSED[1])
+    return one, two
 
 
 async def _both_at_once(bench, application, store, ticket, handed):
@@ -151,8 +174,11 @@ class _Tickets:
     def __init__(self, inner):
         self.inner = inner
 
+    def made(self, user_id):
+        return secrets.token_urlsafe(16)
+
     def issue(self, user_id):
-        ticket = secrets.token_urlsafe(16)
+        ticket = self.made(user_id)
         cache.set(self.word + ticket, user_id, self.life)
         return ticket
 
@@ -195,6 +221,21 @@ class _InTicket(_Tickets):
         return int(user_id) if rest and super().redeem(rest) else None
 
 
+@tickets.wrong("one ticket for each user")
+class _OnePerUser(_Tickets):
+    """The cache keeps one ticket under the number of a user."""
+
+    def issue(self, user_id):
+        ticket = f"{user_id}.{secrets.token_urlsafe(16)}"
+        cache.set(f"{self.word}{user_id}", ticket, self.life)
+        return ticket
+
+    def redeem(self, ticket):
+        user_id = ticket.partition(".")[0]
+        good = cache.get(self.word + user_id) == ticket and cache.delete(self.word + user_id)
+        return int(user_id) if good else None
+
+
 async def _goes_on(self, scope, receive, send):
     await send({"type": "websocket.close"})
     await self.inner(scope, receive, send)
@@ -208,15 +249,23 @@ for _name, _changes in (
     ("issue is not async", {"issue": _issue}),
     (ONCE[0], {"delete": lambda self, key: True, "redeem": lambda self, ticket: cache.get(self.word + ticket)}),
     (AT_ONCE[0], {"redeem": lambda self, ticket: (cache.get(self.word + ticket), cache.delete(self.word + ticket))[0]}),
-    ("a ticket without an end", {"life": None}),
-    ("a ticket without an end", {"life": 300}),
+    ("a ticket that lives too long", {"life": None}),
+    ("a ticket that lives too long", {"life": 300}),
+    ("a ticket that lives too long", {"life": 40}),
     ("refuses a good ticket", {"life": 5}),
+    ("refuses a good ticket", {"life": 22}),
     (OTHER_KEYS[0], {"word": ""}),
     (NO_TICKET[0], {"is_good": lambda self, user_id: True}),
     ("close is not return", {"refuse": _goes_on}),
     ("to say nothing is not to refuse", {"refuse": lambda self, scope, receive, send: asyncio.sleep(0)}),
     ("a ticket that can be guessed", {"issue": lambda self, user_id: f"ticket-{user_id}"}),
     ("a ticket that can be guessed", {"issue": lambda self, user_id: None}),
+    ("a ticket that can be guessed", {"made": lambda self, user_id: str(time.time_ns())}),
+    ("a ticket that can be guessed", {"made": lambda self, user_id: str(uuid.uuid1())}),
+    (
+        "a ticket that can be guessed",
+        {"made": lambda self, user_id: hashlib.sha256(f"{user_id} {time.time()}".encode()).hexdigest()},
+    ),
     ("another user", {"hand_on": lambda self, scope, receive, send, *more: self.inner(scope, receive, send)}),
     (
         FROM_CLIENT[0],
