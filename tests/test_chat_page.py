@@ -484,7 +484,7 @@ def test_the_heartbeat_finds_a_connection_that_died_unnoticed(server, chat):
     expect(page.get_by_label("Message", exact=True)).to_have_value("")
     page.clock.fast_forward("00:11")
     heard(page, "no answer", "be silent")
-    heard(page, "system", "the server does not answer")
+    expect(entries(page, "system", "the server does not answer").first).to_be_visible()
     expect(page.get_by_label("Message", exact=True)).to_have_value("be silent")
     Mirror.silent = False
     page.clock.run_for(2_000)

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -194,15 +193,13 @@ def test_waiting_has_a_limit_and_says_what_is_missing():
         trace.wait_for("websocket.close", connection="ws-1", timeout=0)
 
 
-def test_ten_thousand_events_are_drawn_within_a_second():
-    """A full log is drawn as text and as a picture in under a second, in bounded size."""
+def test_ten_thousand_events_are_drawn_in_bounded_size():
+    """A full log is drawn as text and as a picture whose size does not grow with it; `make bench` has the time."""
     log = Log()
     trace = Trace(log)
     for _ in range(LIMIT // 4 + 10):
         echo(log, '{"type": "message", "content": "hello"}')
-    began = time.perf_counter()
     bundle = trace._repr_mimebundle_()
-    assert time.perf_counter() - began < 1
     assert len(trace) == LIMIT
     assert len(bundle["image/svg+xml"]) < 200_000 and len(bundle["text/plain"].splitlines()) < 410
 
