@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import gc
 import importlib.util
+import itertools
 import math
 import os
 import statistics
@@ -172,6 +173,15 @@ def table(title, rows, unit, first):
     sys.stdout.flush()
 
 
+def growth(rows):
+    """Print how the time of each grows with the members, as an exponent: of the few and the many of one repetition."""
+    few, many = min(rows), max(rows)
+    for name in rows[few]:
+        pairs = zip(rows[few][name], rows[many][name], strict=True)
+        exponent = statistics.median(math.log(b / a, many / few) for a, b in pairs)
+        print(f"  {name:44} from {few:,} to {many:,} members: N^{exponent:.2f}")
+
+
 def start(repetitions=7):
     """From the first import to the first echo, in a fresh kernel."""
     rivals = {
@@ -230,6 +240,8 @@ class Member(AsyncWebsocketConsumer):
     async def connect(self):
         await self.channel_layer.group_add("all", self.channel_name)
         await self.accept()
+    async def disconnect(self, code):
+        await self.channel_layer.group_discard("all", self.channel_name)
     async def receive(self, text_data=None, bytes_data=None):
         await self.channel_layer.group_send("all", {"type": "a.message"})
     async def a_message(self, event):
@@ -345,7 +357,11 @@ def echo(repetitions=15, messages=2000):
         table(f"Echo, {title}: messages per second", speed, "/s", "daphne in a thread")
 
 
-def broadcast(repetitions=9):
+SIZES = (100, 300, 1000)
+"""Members of the groups that are broadcast to."""
+
+
+def broadcast(repetitions=5):
     """One message to every member of a group, until the last has it, over real sockets."""
     from labserver.live.redis import RedisServer
 
@@ -369,17 +385,13 @@ def broadcast(repetitions=9):
     with RedisServer() as redis, process(stock) as (bare, *_), process(code) as (ours, *_):
         with process(stock, LABSERVER_REDIS_URL=redis.url) as (shared, *_):
             ports = {"stock, in memory": bare, "labserver, recording": ours, f"stock, {redis.found} pub/sub": shared}
-            medians = {name: [] for name in ports}
-            for members in (100, 300, 1000):
-                rows = {name: [] for name in ports}
-                for _ in range(repetitions):
-                    for name, port in ports.items():
-                        rows[name].append(asyncio.run(run(port, members)))
-                table(f"Broadcast to {members:,} members", rows, "ms", "stock, in memory")
-                for name, values in rows.items():
-                    medians[name].append(statistics.median(values))
-    for name, (few, _, many) in medians.items():
-        print(f"  {name:44} from 100 to 1,000 members: N^{math.log10(many / few):.2f}")
+            rows = {members: {name: [] for name in ports} for members in SIZES}
+            for _ in range(repetitions):
+                for members, name in itertools.product(SIZES, ports):  # side by side: the clock of a machine drifts
+                    rows[members][name].append(asyncio.run(run(ports[name], members)))
+    for members in SIZES:
+        table(f"Broadcast to {members:,} members", rows[members], "ms", "stock, in memory")
+    growth(rows)
     cell(repetitions)
 
 
@@ -500,7 +512,7 @@ server.application = AuthMiddlewareStack(URLRouter([
 """
 
 
-def layer(repetitions=15):
+def layer(repetitions=45):
     """The layer by itself: from `group_send` until each of its members has received, in one process and one loop."""
     asyncio.run(_layers(repetitions))
 
@@ -520,23 +532,47 @@ async def _layers(repetitions):
         makers = {
             "stock, in memory": InMemoryChannelLayer,
             "labserver, recording": lambda: RecordedLayer(InMemoryChannelLayer(), Log(), lambda hop: hop),
+            "asyncio alone: queues and tasks": _Queues,
             f"Redis pub/sub ({redis.found})": lambda: RedisPubSubChannelLayer(hosts=[redis.url]),
         }
-        medians = {name: [] for name in makers}
-        for members in (100, 300, 1000):
-            rooms = {name: await _Room.of(make(), members) for name, make in makers.items()}
-            rows = {name: [] for name in makers}
-            for repetition in range(-2, repetitions):
-                for name, room in rooms.items():
-                    elapsed = await room.broadcast()
-                    if repetition >= 0:
-                        rows[name].append(elapsed)
-            for name, room in rooms.items():
-                medians[name].append(statistics.median(rows[name]))
-                await room.close()
-            table(f"Layer: one message to {members:,} members, until the last has it", rows, "ms", next(iter(makers)))
-        for name, (few, _, many) in medians.items():
-            print(f"  {name:44} from 100 to 1,000 members: N^{math.log10(many / few):.2f}")
+        rooms = {(members, name): await _Room.of(make(), members) for members in SIZES for name, make in makers.items()}
+        rows = {members: {name: [] for name in makers} for members in SIZES}
+        for repetition in range(-2, repetitions):
+            for (members, name), room in rooms.items():
+                elapsed = await room.broadcast()
+                if repetition >= 0:
+                    rows[members][name].append(elapsed)
+        for room in rooms.values():
+            await room.close()
+    for members in SIZES:
+        table(
+            f"Layer: one message to {members:,} members, until the last has it", rows[members], "ms", next(iter(makers))
+        )
+    growth(rows)
+
+
+class _Queues:
+    """No layer: what the event loop itself costs to wake so many tasks."""
+
+    def __init__(self):
+        self.queues = []
+
+    async def new_channel(self):
+        self.queues.append(asyncio.Queue())
+        return self.queues[-1]
+
+    async def group_add(self, group, channel):
+        """There is one group, of all."""
+
+    async def receive(self, channel):
+        return await channel.get()
+
+    async def group_send(self, group, message):
+        for queue in self.queues:
+            queue.put_nowait(dict(message))
+
+    async def flush(self):
+        """The queues go with their owner."""
 
 
 class _Room:
@@ -546,9 +582,10 @@ class _Room:
     async def of(cls, layer, members):
         self = cls()
         self.layer, self.got, self.all, self.members = layer, 0, asyncio.Event(), members
+        self.group = f"all-{members}"  # rooms of one Redis share their groups
         channels = [await layer.new_channel() for _ in range(members)]
         for channel in channels:
-            await layer.group_add("all", channel)
+            await layer.group_add(self.group, channel)
         self.tasks = [asyncio.create_task(self.member(channel)) for channel in channels]
         await asyncio.sleep(0)
         return self
@@ -566,7 +603,7 @@ class _Room:
         self.got = 0
         self.all.clear()
         began = time.perf_counter()
-        await self.layer.group_send("all", {"type": "a.message"})
+        await self.layer.group_send(self.group, {"type": "a.message"})
         async with asyncio.timeout(30):
             await self.all.wait()
         return (time.perf_counter() - began) * 1000
