@@ -5,6 +5,7 @@ Room: names and texts only; imports nothing of labserver, so that every other ro
     LabError
     ├── ExerciseError        an exercise, or its solution, is not as it should be
     ├── NotAnApplication     what was handed to serve() cannot be called as an ASGI application
+    ├── NotRecorded          a trace does not hold what is to be made of it
     ├── PortInUse            somebody else listens on the port that was asked for
     ├── ReactorConflict      another Twisted reactor was installed before the lab's
     ├── ServerStopped        the server is not running
@@ -26,6 +27,10 @@ class ExerciseError(LabError, ValueError):
 
 class NotAnApplication(LabError, TypeError):
     """The object is not an ASGI 3 application (https://asgi.readthedocs.io/en/latest/specs/main.html)."""
+
+
+class NotRecorded(LabError, ValueError):
+    """A trace does not hold what is to be made of it."""
 
 
 class PortInUse(LabError, OSError):

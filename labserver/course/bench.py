@@ -8,12 +8,15 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from labserver.errors import TimeLimit
 from labserver.live import parity as live
-from labserver.live.layers import Layers
-from labserver.live.recorder import awaited_lines
+from labserver.live.layers import Layers, RecordedLayer
+from labserver.live.recorder import awaited_lines, own_lines
 from labserver.live.server import checked
 from labserver.trace.events import Event, Log, Trace
 
@@ -169,21 +172,9 @@ class Bench:
             self.still_running = client.running
         return trace.events
 
-    @contextlib.contextmanager
-    def own_layers(self) -> Iterator[None]:
+    def own_layers(self) -> contextlib.AbstractContextManager[None]:
         """Inside it there are channel layers of the check's own: the learner's groups hear nothing, the trace does."""
-        from channels.layers import channel_layers
-
-        backends, make = channel_layers.backends, vars(channel_layers).pop("make_backend", None)
-        channel_layers.backends = {}
-        try:
-            self.layers.install(channel_layers)
-            yield
-        finally:
-            del channel_layers.make_backend
-            if make is not None:
-                channel_layers.make_backend = make
-            channel_layers.backends = backends
+        return self.layers.alone()
 
     async def parity(self, application: Callable, *events: dict[str, Any], path: str = "/") -> live.Parity:
         """What a client sees of the answer through a communicator, and on a live server.
@@ -257,33 +248,138 @@ def in_order(events: Iterable[Event], *types: str, name: str, step: str) -> None
         at = passed.index(type, at + 1)
 
 
+PATIENCE = 30.0
+"""Seconds, by a clock that nobody waits for, after which a learner's own test hangs."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of one run of a learner's own test.
+
+    error: what it raised, or None. trace: what passed. seconds: how long it took, by `own_time`.
+    ends: of each application that it began, when it returned: "ended", "cancelled" or "running".
+    """
+
+    error: BaseException | None
+    trace: Trace
+    seconds: float
+    ends: tuple[str, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the test says that the application is wrong; the other errors say that the test is."""
+        kinds = AssertionError | TimeoutError | asyncio.CancelledError
+        return isinstance(self.error, kinds) or _of_pytest(self.error)
+
+
+def _of_pytest(error: BaseException | None) -> bool:
+    """Whether it is what `pytest.fail` and `pytest.raises` raise, which is no Exception."""
+    return any(base.__module__.startswith("_pytest.") for base in type(error).__mro__)
+
+
+async def ran(test: Callable[[Callable], Awaitable[None]], application: Callable) -> Ran:
+    """Run a learner's own `async def test(application)`, with a channel layer and a time of its own.
+
+    Nothing of it is left: what it has begun is cancelled. It never raises for what the test does.
+    """
+    from channels.layers import InMemoryChannelLayer, channel_layers
+
+    log, served = Log(), []
+    trace, recorder = Trace(log), live.recording(log)
+    recorder.swap(application)
+
+    async def recorded(scope: dict, receive: Callable, send: Callable) -> None:
+        served.append(asyncio.current_task())
+        await recorder(scope, receive, send)
+
+    layer = RecordedLayer(InMemoryChannelLayer(), log, _here)
+    before, loop = asyncio.all_tasks(), asyncio.get_running_loop()
+    with patch.dict(channel_layers.backends, {"default": layer}, clear=True), own_time():
+        begun = loop.time()
+        error = await _raised(test, recorded)
+        seconds = loop.time() - begun
+        ends = tuple("cancelled" if each.cancelled() else "ended" if each.done() else "running" for each in served)
+        left = asyncio.all_tasks() - before
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, *served, return_exceptions=True)
+    return Ran(error, trace, seconds, ends)
+
+
+async def _raised(test: Callable, application: Callable) -> BaseException | None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await test(application)
+    except BaseException as error:
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise
+        if isinstance(error, Exception | SystemExit | asyncio.CancelledError) or _of_pytest(error):
+            return error  # a communicator that timed out cancels itself
+        raise
+    return None
+
+
+@contextlib.contextmanager
+def own_time() -> Iterator[None]:
+    """Inside it the running loop's time stands still while anything can run, and then leaps to the next timer.
+
+    So a time-out or a sleep costs nothing, and no slow machine makes a difference. `receive_nothing` of asgiref's
+    communicators, which asks another clock, asks this one. While a thread works for the loop, no time passes.
+    """
+    loop = asyncio.get_running_loop()
+    selector, now, threads = loop._selector, loop.time(), set()  # type: ignore[attr-defined]
+    select, run = selector.select, loop.run_in_executor
+
+    def leap(timeout: float | None) -> Any:
+        nonlocal now
+        if not timeout or threads:
+            return select(timeout)
+        if not (events := select(0)):
+            now += timeout
+        return events
+
+    def in_thread(*arguments: Any) -> Any:
+        threads.add(future := run(*arguments))
+        future.add_done_callback(threads.discard)
+        return future
+
+    def clock() -> float:
+        return now
+
+    testing = SimpleNamespace(monotonic=clock)
+    with (
+        patch.multiple(loop, time=clock, run_in_executor=in_thread),
+        patch.object(selector, "select", leap),
+        patch("asgiref.testing.time", testing),
+    ):
+        yield
+
+
 async def caught(
     test: Callable[[Callable], Awaitable[None]], right: Callable, bugs: Mapping[str, Callable]
 ) -> set[str]:
     """Which planted bugs a learner's own test catches: the names of the applications that it fails on.
 
     test: `async def test(application)`, which raises if the application is wrong. right: an application on which it
-    must pass. bugs: wrong applications, by name. Raises Misconception if the test fails on the right one.
+    must pass. bugs: wrong applications, by name. Each run has a channel layer and a time of its own: see `ran`.
+    Raises Misconception if the test fails on the right one, Crashed if it raises anything else there.
     """
-    error = await _raised(test, right)
-    if error is not None:
-        raise Misconception(
-            "fails on a right application",
-            f"the test raised {type(error).__name__}: {error}".rstrip(": "),
-            "Run your test on an application that works, and mend the test first.",
-        )
-    return {name for name, application in bugs.items() if await _raised(test, application) is not None}
+    passes(await ran(test, right))
+    return {name for name, application in bugs.items() if (await ran(test, application)).error is not None}
 
 
-async def _raised(test: Callable, application: Callable) -> BaseException | None:
-    try:
-        async with asyncio.timeout(live.STEP):
-            await test(application)
-    except (Exception, SystemExit, asyncio.CancelledError) as error:  # a communicator that timed out cancels itself
-        if (task := asyncio.current_task()) and task.cancelling():
-            raise
-        return error
-    return None
+def passes(run: Ran) -> None:
+    """Hold that a test has passed, on an application that is right; raises what `caught` raises."""
+    if run.error is None:
+        return
+    if not run.failed:
+        raise Crashed(run.error)
+    raise Misconception(
+        "fails on a right application",
+        f"the test raised {type(run.error).__name__}: {run.error}".rstrip(": "),
+        "Run your test on an application that works, and mend the test first.",
+        own_lines(run.error),
+    )
 
 
 async def _here(coroutine: Awaitable) -> Any:

@@ -6,7 +6,8 @@ stays what the settings say, Redis included.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -227,6 +228,22 @@ class Layers:
         manager.make_backend = lambda name: RecordedLayer(self._make(name), self._log, self._hop)
         for name, layer in list(manager.backends.items()):
             manager.backends[name] = RecordedLayer(layer, self._log, self._hop)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside it there are channel layers of its own: the groups of everybody else hear nothing of it."""
+        from channels.layers import channel_layers
+
+        backends, make = channel_layers.backends, vars(channel_layers).pop("make_backend", None)
+        channel_layers.backends = {}
+        try:
+            self.install(channel_layers)
+            yield
+        finally:
+            del channel_layers.make_backend
+            if make is not None:
+                channel_layers.make_backend = make
+            channel_layers.backends = backends
 
     def each(self) -> list[RecordedLayer]:
         """The layers in use."""

@@ -36,6 +36,7 @@ class Connection:
     version: int
     state: str = "connecting"
     waiting: bool = False
+    refused: bool = False  # the server would not take what the application sent
     running: Any = field(default=None, repr=False)
 
 
@@ -47,16 +48,21 @@ class Recorder:
         self._tell = tell or say
         self.application: Callable | None = None
         self.version = 0
+        self.served = ""
         self.live: dict[int, Connection] = {}
         self._crashed = crashed
 
-    def swap(self, application: Callable) -> None:
-        """New connections get this application; open ones keep theirs."""
+    def swap(self, application: Callable, served: str = "") -> None:
+        """New connections get this application; open ones keep theirs.
+
+        served: where it can be imported, as `package.module:expression`, for tests made from what is recorded.
+        """
         self.application = application
+        self.served = served
         self.version += 1
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
-        application, add, number = self.application, self.log.add, self.log.open(scope)
+        application, add, number = self.application, self.log.add, self.log.open(scope, self.served)
         connection = self.live[number] = Connection(number, scope, self.version)
         current.set(number)
 
@@ -73,7 +79,11 @@ class Recorder:
 
         async def recorded_send(message: dict) -> None:
             add(number, "send", message)
-            await send(message)
+            try:
+                await send(message)
+            except Exception:
+                connection.refused = True
+                raise
             if message.get("type") != "websocket.send":
                 connection.state = _next_state(connection.state, message)
 
@@ -108,7 +118,9 @@ class Recorder:
             {
                 "type": type(error).__name__,
                 "text": str(error),
+                "module": type(error).__module__,
                 "where": lines[-1].partition("\n")[0].strip() if lines else "",
+                **({"by": "server"} if connection.refused else {}),
             },
         )
         if connection.scope["type"] == "websocket":

@@ -22,6 +22,7 @@ from labserver.trace.events import Log, Trace
 from labserver.trace.layer import Layer
 
 from .layers import Layers
+from .names import importable
 from .recorder import Connection as LiveConnection
 from .recorder import Recorder
 
@@ -63,7 +64,7 @@ class LiveServer:
         self._daphne: Any = None
         self._port = 0
         self._heart: tuple[asyncio.AbstractEventLoop, asyncio.Task] | None = None
-        self.trace = Trace(self._log, live=lambda: set(self._recorder.live))
+        self.trace = Trace(self._log, live=lambda: set(self._recorder.live), play=_play)
 
     def __repr__(self) -> str:
         return f"<LiveServer {'at ' + self.url if self._daphne else 'stopped'}>"
@@ -124,7 +125,7 @@ class LiveServer:
 
     @application.setter
     def application(self, application: Any) -> None:
-        self._recorder.swap(checked(application))
+        self._recorder.swap(checked(application), importable(application))
 
     @property
     def url(self) -> str:
@@ -228,6 +229,13 @@ class LiveServer:
         return connection.state == "open" and connection.waiting and self._layers.idle(connection.number)
 
 
+async def _play(*what: Any) -> Any:
+    """Play a trace again; loaded when the first one is."""
+    from .replay import play
+
+    return await play(*what)
+
+
 class Recording:
     """A context manager, plain or async, for what happens inside it; made by `server.record()`."""
 
@@ -235,7 +243,7 @@ class Recording:
         self._server = server
 
     def __enter__(self) -> Trace:
-        self._trace = Trace(self._server._log)
+        self._trace = Trace(self._server._log, play=_play)
         return self._trace
 
     def __exit__(self, *exc_info: Any) -> None:
@@ -265,7 +273,7 @@ def serve(application: Any, *, port: int = 0) -> LiveServer:
     """
     global _server
     configure_django()
-    application = checked(application)
+    checked(application)
     if _server is None:
         _server = LiveServer()
     if _server._daphne is None:

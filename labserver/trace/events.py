@@ -5,15 +5,18 @@ Room: pure values; no Django, Twisted, Jupyter or network. The live recorder wri
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labserver.errors import TimeLimit
+from labserver.errors import NotRecorded, TimeLimit
 
 from . import order, redact
 from .log import CELL, LIMIT, Log, plain, thaw
+
+if TYPE_CHECKING:
+    from .replay import Replay
 
 __all__ = ["CELL", "LIMIT", "WAIT_LIMIT", "Event", "Log", "Trace", "plain"]
 
@@ -41,6 +44,10 @@ class Event:
     at: float
 
 
+Play = Callable[[Sequence[Any], Sequence[Any], dict[str, dict[str, Any]], Any], Awaitable["Replay"]]
+"""Plays the steps of a trace to an application; see `labserver.live.replay.play`."""
+
+
 class Trace:
     """The events of a log from one moment on: everything a recorded scenario did on the wire.
 
@@ -49,9 +56,10 @@ class Trace:
     connections that raced each other are therefore put in one standing order (see `order`).
     """
 
-    def __init__(self, log: Log, *, live=lambda: ()):
+    def __init__(self, log: Log, *, live=lambda: (), play: Play | None = None):
         self._log = log
         self._live = live
+        self._play = play
         self._start = log.total
         self._stop: int | None = None
         self._began = time.perf_counter() if log.total else log.started
@@ -67,7 +75,7 @@ class Trace:
 
     def newest(self, count: int) -> "Trace":
         """A trace of the newest `count` events of this one."""
-        newest = Trace(self._log, live=self._live)
+        newest = Trace(self._log, live=self._live, play=self._play)
         newest._stop = self._log.total if self._stop is None else self._stop
         newest._start, newest._began = max(self._start, newest._stop - count), self._began
         return newest
@@ -119,23 +127,62 @@ class Trace:
                 )
             time.sleep(0.001)
 
+    def to_test(self, name: str, application: str | None = None) -> str:
+        """The source of a pytest module that drives the same conversation and asserts what the application sent.
+
+        name: of the test, such as `test_chat`. application: where the test finds the application, as
+        `"mysite.asgi:application"`; by itself it finds what was served under a name that can be imported.
+        Communicators play the clients; values that differ from run to run are matched by type or pattern; secrets
+        become fixtures. Connections that talked to each other are in one test, others in tests of their own.
+        Raises NotRecorded if connections were open before the trace began, or there are none.
+        https://channels.readthedocs.io/en/stable/topics/testing.html
+        """
+        from . import testgen
+
+        hide = testgen.Hidden()
+        rows, omitted, names = self._read()
+        events, scopes = self._events(rows, names, hide), self._scopes(names, omitted, hide)
+        served = {names[n]: self._log.served(n) if application is None else application for n in names if n != CELL}
+        return testgen.source(name, served, events, scopes, omitted, hide.names)
+
+    async def replay(self, application: Any) -> "Replay":
+        """Play the clients of this trace to another application, and compare what it answers.
+
+        application: an ASGI application, its dotted name, or the live server for real sockets. The result shows both
+        versions side by side; its `differences` are empty if there are none.
+        Raises NotRecorded if connections were open before the trace began, NotAnApplication, or what keeps it from
+        being played.
+        """
+        from .conversation import steps
+
+        if self._play is None:
+            raise NotRecorded("expected a trace of a live server, found one without; take server.trace or a recording")
+        rows, omitted, names = self._read()
+        exact, shown = self._events(rows, names, _as_it_is), self._events(rows, names)
+        scopes = self._scopes(names, omitted, _as_it_is)
+        return await self._play(steps(exact, scopes, omitted), steps(shown, scopes, omitted), scopes, application)
+
     def _read(self) -> tuple[list[tuple], int, dict[int, str]]:
         rows, omitted = self._log.rows(self._start, self._stop)
         seen = {row[1] for row in rows} | {value for row in rows for value in _mentioned(row)}
         return rows, omitted, self._log.names(seen | set(self._live()))
 
-    def _events(self, rows: list[tuple], names: Mapping[int, str]) -> tuple[Event, ...]:
+    def _events(
+        self, rows: list[tuple], names: Mapping[int, str], hide: redact.Hide = redact.hidden
+    ) -> tuple[Event, ...]:
         channels = self._log.channel_names(names)
         found = []
         for at, number, direction, type, key, value in order.settled(rows):
-            message = redact.message(thaw(type, key, value), channels)
+            message = redact.message(thaw(type, key, value), channels, hide)
             if direction == "layer" and message.get("channel").__class__ is int:
                 message["channel"] = names.get(message["channel"], "a channel")
             found.append(Event(names[number], direction, type, message, at - self._began))
         return tuple(found)
 
-    def _scopes(self, names: Mapping[int, str], omitted: int) -> dict[str, dict[str, Any]]:
-        found = {name: redact.scope(self._log.scope(number)) for number, name in names.items() if number != CELL}
+    def _scopes(
+        self, names: Mapping[int, str], omitted: int, hide: redact.Hide = redact.hidden
+    ) -> dict[str, dict[str, Any]]:
+        found = {name: redact.scope(self._log.scope(number), hide) for number, name in names.items() if number != CELL}
         for number, name in names.items():
             if number != CELL and self._log.opened(number) < self._start + omitted:
                 found[name]["continued"] = True
@@ -161,6 +208,11 @@ class Trace:
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         view, diagram = self._view(), _diagram()
         return {"text/plain": diagram.text(*view), "image/svg+xml": diagram.svg(*view)}
+
+
+def _as_it_is(secret: str, name: str) -> str:
+    """For playing a trace again: what clients sent, they send."""
+    return secret
 
 
 def _diagram() -> ModuleType:

@@ -41,17 +41,25 @@ class Log:
         self.started = time.perf_counter()
         self._ring: deque = deque(maxlen=limit * _COLUMNS)
         self._extend = self._ring.extend
-        self._scopes: dict[int, tuple[str, bytes, int]] = {}  # type, the scope, how many rows there were before
+        self._scopes: dict[int, tuple[str, bytes, int, str]] = {}  # type, scope, rows there were before, application
         self._channels: dict[str, int] = {}
         self._serial = 0
 
-    def open(self, scope: Mapping[str, Any]) -> int:
-        """Announce a connection by its ASGI scope; returns the number to record its events under."""
+    def open(self, scope: Mapping[str, Any], served: str = "") -> int:
+        """Announce a connection by its ASGI scope; returns the number to record its events under.
+
+        served: where its application can be imported, as `package.module:expression`; empty if it cannot.
+        """
         self._serial += 1
         kept = {key: scope[key] for key in _KEPT if key in scope}
-        self._scopes[self._serial] = (scope["type"], marshal.dumps(plain(kept)), self.total)
+        self._scopes[self._serial] = (scope["type"], marshal.dumps(plain(kept)), self.total, served)
         if len(self._scopes) > self.limit:
             del self._scopes[next(iter(self._scopes))]
+        return self._serial
+
+    @property
+    def last(self) -> int:
+        """The number of the newest connection."""
         return self._serial
 
     def name_channel(self, channel: str, connection: int) -> None:
@@ -97,6 +105,11 @@ class Log:
         """How many rows there were when the connection was announced; 0 if that is forgotten."""
         kept = self._scopes.get(connection)
         return kept[2] if kept else 0
+
+    def served(self, connection: int) -> str:
+        """Where the application of a connection can be imported; empty if nobody knows."""
+        kept = self._scopes.get(connection)
+        return kept[3] if kept else ""
 
     def kind(self, connection: int) -> str:
         """`websocket` or `http`."""

@@ -5,69 +5,94 @@ and projected in classrooms, so redaction is not an option that can be forgotten
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 HIDDEN = "[redacted]"
+
+Hide = Callable[[str, str], str]
+"""What stands in the place of a secret, given it and the name that it goes by; of what it returned before, the same."""
+
+
+def hidden(secret: str, name: str) -> str:
+    """What people see of every secret."""
+    return HIDDEN
+
 
 _NAMES = r"(?:[\w-]*token|access|refresh|[\w-]*password|[\w-]*secret|[\w-]*api[_-]?key|sessionid|jwt)"
 _SECRET = re.compile(rf"(?i){_NAMES}")  # as the name of a header or of an entry in a dictionary
 _HEADERS = {"authorization", "cookie", "proxy-authorization", "set-cookie", "x-csrftoken"}
 _JWT = re.compile(r"eyJ[\w-]{4,}\.[\w-]+\.[\w-]*")  # RFC 7519: a JSON object, base64url: starts with {"
-_BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/-]{16,}=*")  # RFC 6750
-_QUERY = re.compile(rf"""(?i)(?<![\w-])({_NAMES})=(["']?)[^&\s"']+""")
+_BEARER = re.compile(r"(?i)\b(bearer\s+)([\w.~+/-]{16,}=*)")  # RFC 6750
+_QUERY = re.compile(rf"""(?i)(?<![\w-])({_NAMES})=(["']?)([^&\s"']+)""")
 _PAIR = re.compile(  # "token": "…" in JSON, 'token': '…' in Python, \"token\": \"…\" in JSON within JSON, "pin": 12
-    rf"""(?i)((\\*["']){_NAMES}\2\s*[:=]\s*)(?:(\\*["'])(?:(?!\3)(?:\\.|[^\\]))*(?:\3|$)|[\d.]+)""", re.DOTALL
+    rf"""(?i)((\\*["']){_NAMES}\2\s*[:=]\s*)(?:(\\*["'])((?:(?!\3)(?:\\.|[^\\]))*)(?:\3|$)|[\d.]+)""", re.DOTALL
 )
+_COOKIE = re.compile(r"([^=;\s]+)=([^;]*)")  # RFC 6265, section 4.2
 _CHANNEL = re.compile(r"specific\.[\w.]*!\w+")  # channels' name for the channel of one consumer
 
 
-def text(value: str, channels: Mapping[str, str] = {}) -> str:  # noqa: B006 - read only
+def text(value: str, channels: Mapping[str, str] = {}, hide: Hide = hidden) -> str:  # noqa: B006 - read only
     """The text without secrets, and with the owner's name in the place of a random channel name."""
     if "eyJ" in value:
-        value = _JWT.sub(HIDDEN, value)
+        value = _JWT.sub(lambda m: hide(m[0], "token"), value)
     if "earer" in value or "EARER" in value:
-        value = _BEARER.sub(rf"\1{HIDDEN}", value)
+        value = _BEARER.sub(lambda m: m[1] + hide(m[2], "token"), value)
     if "=" in value:
-        value = _QUERY.sub(rf"\1=\2{HIDDEN}", value)
+        value = _QUERY.sub(lambda m: f"{m[1]}={m[2]}{hide(m[3], m[1])}", value)
     if ":" in value:
-        value = _PAIR.sub(lambda m: f"{m[1]}{m[3] or m[2]}{HIDDEN}{m[3] or m[2]}", value)
+        value = _PAIR.sub(lambda m: _pair(m, hide), value)
     if "specific." in value:
         value = _CHANNEL.sub(lambda m: f"<channel of {channels[m[0]]}>" if m[0] in channels else "<channel>", value)
     return value
 
 
-def message(value: Any, channels: Mapping[str, str] = {}) -> Any:  # noqa: B006 - read only
+def _pair(found: re.Match, hide: Hide) -> str:
+    quote = found[3] or found[2]
+    name = re.search(_NAMES, found[1], re.IGNORECASE)[0]
+    return f"{found[1]}{quote}{hide(found[4] or found[0].removeprefix(found[1]), name)}{quote}"
+
+
+def message(value: Any, channels: Mapping[str, str] = {}, hide: Hide = hidden) -> Any:  # noqa: B006 - read only
     """The message with every text and every header in it redacted, and every entry whose name tells of a secret."""
     if isinstance(value, str):
-        return text(value, channels)
+        return text(value, channels, hide)
     if isinstance(value, bytes):
-        hidden = text(value.decode("latin-1"), channels)  # latin-1 keeps every byte, whatever the payload is
-        return hidden.encode("latin-1")
+        return text(value.decode("latin-1"), channels, hide).encode("latin-1")  # keeps every byte of any payload
     if isinstance(value, dict):
-        return {key: _entry(key, entry, channels) for key, entry in value.items()}
+        return {key: _entry(key, entry, channels, hide) for key, entry in value.items()}
     if isinstance(value, list):
-        return [message(entry, channels) for entry in value]
+        return [message(entry, channels, hide) for entry in value]
     return value
 
 
-def _entry(key: Any, value: Any, channels: Mapping[str, str]) -> Any:
+def _entry(key: Any, value: Any, channels: Mapping[str, str], hide: Hide) -> Any:
     if key == "headers" and isinstance(value, list):
-        return [_header(pair) for pair in value]
+        return [_header(pair, hide) for pair in value]
     if isinstance(key, str) and _SECRET.fullmatch(key) and value:
-        return HIDDEN
-    return message(value, channels)
+        return hide(str(value), key)
+    return message(value, channels, hide)
 
 
-def _header(pair: Any) -> Any:
+def _header(pair: Any, hide: Hide) -> Any:
     """An ASGI header, `[name, value]` in bytes, without a value that is a secret."""
     if isinstance(pair, list) and len(pair) == 2:
-        name = pair[0].decode("latin-1") if isinstance(pair[0], bytes) else str(pair[0])
+        name, value = (each.decode("latin-1") if isinstance(each, bytes) else str(each) for each in pair)
         if name.lower() in _HEADERS or _SECRET.fullmatch(name):
-            return [pair[0], HIDDEN.encode()]
-    return message(pair)
+            return [pair[0], _secret_header(name.lower(), value, hide).encode("latin-1")]
+    return message(pair, hide=hide)
 
 
-def scope(value: dict[str, Any]) -> dict[str, Any]:
+def _secret_header(name: str, value: str, hide: Hide) -> str:
+    """The value of a header that is a secret: all of it, but for the names of cookies and the scheme of a token."""
+    if hide is hidden:
+        return HIDDEN
+    if name == "cookie":
+        return _COOKIE.sub(lambda m: f"{m[1]}={hide(m[2], m[1])}", value)
+    scheme, space, credentials = value.partition(" ")
+    return f"{scheme} {hide(credentials, 'token')}" if space else hide(value, name)
+
+
+def scope(value: dict[str, Any], hide: Hide = hidden) -> dict[str, Any]:
     """The scope with secrets redacted in its path, query string, headers and subprotocols."""
-    return message(value)
+    return message(value, hide=hide)

@@ -1,13 +1,29 @@
 """What checks share: clients are played, order is held, and planted bugs are counted."""
 
 import asyncio
+import socket
+import threading
+import time
 
 import pytest
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.layers import channel_layers, get_channel_layer
 from channels.testing import WebsocketCommunicator
 
-from labserver.course.bench import CONNECT, LEAVE, Bench, Crashed, caught, consumer, data, in_order, sent, text
+from labserver.course.bench import (
+    CONNECT,
+    LEAVE,
+    Bench,
+    Crashed,
+    caught,
+    consumer,
+    data,
+    in_order,
+    own_time,
+    ran,
+    sent,
+    text,
+)
 from labserver.course.exercise import Misconception
 from labserver.live import parity
 from labserver.live.server import configure_django
@@ -255,15 +271,54 @@ async def test_the_bugs_that_a_test_catches_are_counted():
     assert await caught(a_test, echo, {"mute": mute, "closes": closes, "none": echo}) == {"mute", "closes"}
 
 
-async def test_a_test_that_hangs_is_a_caught_bug(monkeypatch):
-    """A test that waits for ever has noticed something; the bench does not wait with it."""
-    monkeypatch.setattr(parity, "STEP", 0.05)
+async def test_a_test_that_hangs_is_a_caught_bug():
+    """A test that waits for ever has noticed something; nobody waits with it."""
 
     async def waits(application):
-        if application is mute:
+        communicator = WebsocketCommunicator(application, "/")
+        if (await communicator.connect())[0]:
+            await communicator.disconnect()
+        else:
             await asyncio.Event().wait()
 
-    assert await caught(waits, echo, {"mute": mute}) == {"mute"}
+    assert await caught(waits, echo, {"closes": closes}) == {"closes"}
+
+
+async def test_what_pytest_raises_is_a_failure():
+    """`pytest.fail` is the word of a test, though it is no Exception."""
+
+    async def says(application):
+        communicator = WebsocketCommunicator(application, "/")
+        if not (await communicator.connect())[0]:
+            pytest.fail("refused")
+        await communicator.disconnect()
+
+    assert await caught(says, echo, {"closes": closes}) == {"closes"}
+    assert (await ran(says, closes)).failed
+
+
+async def test_an_error_of_the_test_itself_is_a_crash():
+    """A slip is no assertion: on a right application its error is what the learner needs to see."""
+
+    async def slips(application):
+        return {}["no such key"]
+
+    with pytest.raises(Crashed) as crash:
+        await caught(slips, echo, {})
+    assert isinstance(crash.value.error, KeyError)
+
+
+async def test_what_ends_a_check_is_not_caught():
+    """Whatever is no error of a test, as that which interrupts it, goes on."""
+
+    class Stop(BaseException):
+        pass
+
+    async def stops(application):
+        raise Stop
+
+    with pytest.raises(Stop):
+        await ran(stops, echo)
 
 
 async def test_a_test_that_fails_on_what_is_right_is_a_misconception():
@@ -288,3 +343,84 @@ async def test_a_check_that_is_cancelled_stays_so():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_run_tells_how_its_applications_ended():
+    """An application that had its disconnect has ended; one that timed out was cancelled; others are still running."""
+
+    async def three(application):
+        first, second, third = (WebsocketCommunicator(application, "/") for _ in range(3))
+        for each in (first, second, third):
+            await each.connect()
+        await first.disconnect()
+        with pytest.raises(TimeoutError):
+            await second.receive_output(timeout=2)
+
+    run = await ran(three, echo)
+    assert (run.error, run.ends) == (None, ("ended", "cancelled", "running"))
+    assert run.seconds == pytest.approx(2)
+    assert [event.type for event in run.trace.events].count("websocket.accept") == 3
+
+
+async def test_a_run_leaves_nothing_behind():
+    """What a test or its application has begun is cancelled, and its groups and its clock are gone."""
+    tasks, layers = [], []
+
+    class Starts(AsyncWebsocketConsumer):
+        groups = ["all"]
+
+        async def connect(self):
+            await self.accept()
+            tasks.append(asyncio.create_task(asyncio.Event().wait()))
+            layers.append(get_channel_layer())
+
+    async def opens(application):
+        await WebsocketCommunicator(application, "/").connect()
+        tasks.append(asyncio.create_task(asyncio.Event().wait()))
+
+    loop, before = asyncio.get_running_loop(), dict(channel_layers.backends)
+    assert [(await ran(opens, Starts.as_asgi())).error for _ in range(2)] == [None, None]
+    assert [task.cancelled() for task in tasks] == [True] * 4
+    assert layers[0] is not layers[1]
+    assert channel_layers.backends == before
+    assert "time" not in vars(loop) and "select" not in vars(loop._selector)
+
+
+async def test_own_time_leaps_when_nothing_can_run():
+    """A long sleep is over at once, in the order in which sleeps end; silence is asked by the same clock."""
+    loop, order = asyncio.get_running_loop(), []
+
+    async def sleeps(seconds):
+        await asyncio.sleep(seconds)
+        order.append(seconds)
+
+    real = time.monotonic()
+    with own_time():
+        began = loop.time()
+        await asyncio.gather(*map(sleeps, (3000, 1000, 2000)))
+        assert loop.time() - began == pytest.approx(3000)
+        communicator = WebsocketCommunicator(echo, "/")
+        await communicator.connect()
+        assert await communicator.receive_nothing(timeout=1000)
+        await communicator.disconnect()
+    assert order == [1000, 2000, 3000]
+    assert time.monotonic() - real < 1000
+
+
+async def test_own_time_waits_for_threads_and_sockets():
+    """While a thread works for the loop no time passes, and what has come through a socket is read first."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        reader, writer = await asyncio.open_connection(sock=ours)
+        loop, freed = asyncio.get_running_loop(), threading.Event()
+        with own_time():
+            began = loop.time()
+            loop.call_soon(loop.call_soon, freed.set)
+            async with asyncio.timeout(0.001):
+                assert await asyncio.to_thread(freed.wait, 10)
+            theirs.send(b"x")
+            async with asyncio.timeout(1000):
+                assert await reader.read(1) == b"x"
+            assert loop.time() == began
+        writer.close()
+        await writer.wait_closed()

@@ -1,0 +1,379 @@
+"""The body of one generated test: a conversation, line by line.
+
+Room: pure values, called by `testgen`. https://channels.readthedocs.io/en/stable/topics/testing.html
+"""
+
+import builtins
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from .conversation import Answer, Step
+from .literal import WIDTH, Argument, Writer, cut, escaped, pattern, raw
+from .protocol import AnyEvent, target
+
+_SLOW = 0.5
+"""Seconds after which an answer gets more time than a communicator's second."""
+
+_SHORT = 200
+"""Bytes of an HTTP body that a test compares; of a longer one it looks at the beginning of what a person reads."""
+
+_UNSAID = {"connection", "upgrade", "user-agent", "pragma", "cache-control", "dnt", "referer", "content-length"}
+"""Headers that differ between clients, and that hardly any application looks at; with `accept…` and `sec-…`."""
+
+_SAID = {"accept-language", "content-type"}
+
+_PAGE = ("host", "origin")
+"""Headers that tell where a page is from; they stand once, at the top of a module."""
+
+_CLOSE = "websocket.close"
+
+
+@dataclass
+class Needs:
+    """What the tests of a module need of it.
+
+    scopes: of each connection. applications: the name that stands for the application of each. pages: headers that
+    stand once at the top, with their name. The rest: import lines, classes of `channels.testing`, and whether the
+    channel layer is called.
+    """
+
+    scopes: Mapping[str, Mapping[str, Any]]
+    applications: Mapping[str, str]
+    standard: set[str] = field(default_factory=set)
+    exceptions: set[str] = field(default_factory=set)
+    testing: set[str] = field(default_factory=set)
+    pages: dict[tuple[tuple[bytes, bytes], ...], str] = field(default_factory=dict)
+    layer: bool = False
+
+    def page(self, headers: tuple[tuple[bytes, bytes], ...]) -> str:
+        """The name of these headers, which stand at the top of the module."""
+        return self.pages.setdefault(headers, f"PAGE_{len(self.pages) + 1}" if self.pages else "PAGE")
+
+
+class Body:
+    """Writes the body of one test."""
+
+    def __init__(self, needs: Needs, writer: Writer, part: list[Step]):
+        self.needs = needs
+        self.write = writer
+        self.part = part
+        names = sorted({each for step in part for each in step.connections}, key=_in_order)
+        sockets = [name for name in names if name.startswith("ws")]
+        requests = [name for name in names if not name.startswith("ws")]
+        self.names = _variables(sockets, "ws") | _variables(requests, "http")
+        self._lines: list[str] = []
+        self.open: list[str] = []
+        self.over: set[str] = set()
+        self.restless = {answer.event.connection for step in part for answer in step.answers if answer.by_itself}
+
+    def sentence(self) -> str:
+        """What the test is about, in a line."""
+        paths = list(dict.fromkeys(_path(self.needs.scopes, name) for name in self.names))
+        told = [answer.event for step in self.part for answer in step.answers]
+        heard = sum(step.cause.type == "websocket.receive" for step in self.part)
+        said = sum(event.type == "websocket.send" for event in told)
+        who = f"{len(self.names)} clients of " * (len(self.names) > 1) + ", ".join(paths)
+        words = [f"{heard} in, {said} out"] if heard or said else []
+        words += [f"HTTP {event.message.get('status')}" for event in told if event.type == "http.response.start"]
+        words += [f"closed with {event.message.get('code') or 1000}" for event in told if event.type == _CLOSE]
+        words += [f"{event.type} is raised" for event in told if event.direction == "error"]
+        line = who + ": " * bool(words) + "; ".join(dict.fromkeys(words))
+        return f"{line}." if len(line) < WIDTH - 11 else f"{line[: WIDTH - 12]}…"
+
+    def lines(self) -> list[str]:
+        """The lines, each with its indentation."""
+        for step in self.part:
+            self._step(step)
+        for name in self.open:
+            if name not in self.over:
+                self._leave(name, "")
+        return self._lines
+
+    def _say(self, line: str) -> None:
+        self._lines.append(f"    {line}")
+
+    def _do(self, what: str, *arguments: Argument) -> None:
+        """A line that calls something."""
+        self._say(self.write.call(what, list(arguments), 4))
+
+    def _expect(self, what: str, value: Any) -> None:
+        """A line that asserts that something equals this."""
+        self._say(f"assert {what} == {self.write.expected(value, 4, len(what) + 11)}")
+
+    # --- causes --------------------------------------------------------------------------------------------------
+
+    def _step(self, step: Step) -> None:
+        cause = step.cause
+        if cause.connection == "cell":
+            return self._call(step)
+        if cause.connection in self.over:
+            return None  # it has crashed: nobody is there to be told anything
+        match cause.type:
+            case "websocket.connect":
+                self._connect(step)
+            case "websocket.receive":
+                self._text(step)
+            case "websocket.disconnect":
+                self._disconnect(step)
+            case "http.request" if cause.connection not in self.open:
+                self._request(step)
+            case "http.disconnect" if cause.connection not in self.open:
+                self._answers(step.answers)
+            case _:
+                self._do(f"await {self.names[cause.connection]}.send_input", self._given(cause.message))
+                self._answers(step.answers)
+        return None
+
+    def _call(self, step: Step) -> None:
+        """A call of the channel layer from outside of any connection."""
+        message = step.cause.message
+        to = message.get("group", message.get("channel"))
+        if step.cause.type == "send" and to in self.needs.scopes:
+            self._say(f"# a message to the channel of {to} alone is left out: a test cannot know its name")
+            return
+        self.needs.layer = True
+        call = f"await get_channel_layer().{step.cause.type}"
+        self._do(call, self._given(to), self._given(message["message"]))
+        self._answers(step.answers)
+
+    def _connect(self, step: Step) -> None:
+        name = step.cause.connection
+        ws = self.names[name]
+        scope = self.needs.scopes.get(name, {})
+        self.needs.testing.add("WebsocketCommunicator")
+        options = [_as_is(self.needs.applications[name]), self._given(_asked(scope)), *self._headers(scope)]
+        if offered := scope.get("subprotocols"):
+            options.append(self._given(offered, "subprotocols="))
+        self._do(f"{ws} = WebsocketCommunicator", *options)
+        self.open.append(name)
+        first = next((answer for answer in step.answers if answer.event.connection == name), None)
+        if first is None or not _plainly_accepted(first.event):
+            self._say(f'await {ws}.send_input({{"type": "websocket.connect"}})')
+            self._answers(step.answers)
+            return
+        chosen = first.event.message.get("subprotocol")
+        self._say(f"connected, {'subprotocol' if chosen else '_'} = await {ws}.connect({_patience(first)})")
+        self._say("assert connected")
+        if chosen:
+            self._expect("subprotocol", chosen)
+        if headers := first.event.message.get("headers"):
+            self._expect(f"dict({ws}.response_headers)", dict(headers))
+        self._answers([answer for answer in step.answers if answer is not first])
+
+    def _text(self, step: Step) -> None:
+        ws, message = self.names[step.cause.connection], step.cause.message
+        text, data = message.get("text"), message.get("bytes")
+        if cut([text, data]):
+            self._say("# of the next message the recording kept the beginning only")
+        if not text and not data:  # the communicator's shortcuts refuse an empty message
+            self._do(f"await {ws}.send_input", self._given(message))
+        elif (value := _json(text)) is not None and json.dumps(value) == text:
+            self._do(f"await {ws}.send_json_to", self._given(value))
+        elif text:
+            self._do(f"await {ws}.send_to", self._given(text, "text_data="))
+        else:
+            self._do(f"await {ws}.send_to", self._given(data, "bytes_data="))
+        self._answers(step.answers)
+
+    def _disconnect(self, step: Step) -> None:
+        name, code = step.cause.connection, step.cause.message.get("code")
+        mine = [answer for answer in step.answers if answer.event.connection == name]
+        raised = next((answer for answer in mine if answer.event.direction == "error"), None)
+        self._leave(name, "" if code == 1000 else f"code={code!r}", raised)
+        self._answers([answer for answer in step.answers if answer is not raised])
+
+    def _leave(self, name: str, code: str, raised: Answer | None = None) -> None:
+        """The end of a client, after a look at what else it was sent."""
+        ws = self.names[name]
+        if name.startswith("ws") and name not in self.restless:
+            self._say(f"assert await {ws}.receive_nothing()")
+        self.over.add(name)
+        if not name.startswith("ws"):
+            self._say(f'await {ws}.send_input({{"type": "http.disconnect"}})')
+        elif raised is None or raised.event.type == "Returned":
+            self._say(f"await {ws}.disconnect({code})")
+        else:
+            self._raises(raised.event, f"await {ws}.disconnect({code})")
+
+    # --- answers -------------------------------------------------------------------------------------------------
+
+    def _answers(self, answers: list[Answer]) -> None:
+        raised = [answer.event for answer in answers if answer.event.direction == "error"]
+        crashed = {event.connection for event in raised if event.type != "Returned" and "by" not in event.message}
+        unread = {name: [] for name in crashed}
+        for answer in answers:
+            event = answer.event
+            if event.type == "Returned":
+                continue  # it ended without a word: there is nothing that a test could read
+            if event.message.get("by") == "server" and event.direction == "error":
+                self.over.add(event.connection)
+                self._say(f"# a server takes this for an error ({event.type}), and a communicator does not")
+                self._say(f"{self.names[event.connection]}.stop()")
+                continue
+            if event.direction == "error":
+                self.over.add(event.connection)
+                self._raises(event, f"await {self.names[event.connection]}.wait({_patience(answer)})")
+                for sent in unread[event.connection]:
+                    self._expect(f"{self.names[event.connection]}.output_queue.get_nowait()", sent.message)
+            elif event.connection in crashed:  # after a crash a communicator hands out nothing but the error
+                unread[event.connection].append(event)
+            else:
+                self._sent(answer)
+
+    def _sent(self, answer: Answer) -> None:
+        message, ws, patience = answer.event.message, self.names[answer.event.connection], _patience(answer)
+        keys, text = set(message) - {"type"}, message.get("text")
+        if answer.event.type == "http.response.start":  # its headers may be lists or tuples, of bytes in any case
+            self._say(f'assert (await {ws}.receive_output({patience}))["status"] == {message.get("status")}')
+            return
+        if answer.event.type != "websocket.send" or keys not in ({"text"}, {"bytes"}):
+            what, value = "receive_output", dict(message)
+        elif (value := _json(text)) is not None:
+            what = "receive_json_from"
+        else:
+            what, value = "receive_from", text if keys == {"text"} else message.get("bytes")
+        self._expect(f"await {ws}.{what}({patience})", value)
+
+    def _raises(self, event: AnyEvent, call: str) -> None:
+        """The lines for an application that raises."""
+        name, text = event.type, event.message.get("text", "")
+        if name == "NoRoute":
+            name, text = "ValueError", "No route found"
+        elif not hasattr(builtins, name):
+            module = event.message.get("module", "")
+            if module.partition(".")[0] in ("", "__main__", "builtins"):
+                name = "Exception"
+            elif module.partition(".")[0] in sys.stdlib_module_names:
+                self.needs.standard.add(f"from {module} import {name}")
+            else:
+                self.needs.exceptions.add(f"from {module} import {name}")
+        looks = pattern(text) or escaped(text)
+        options = [_as_is(name)]
+        if text and len(looks) < WIDTH - 20 and "\n" not in text:
+            options.append(_as_is(f"match={raw(looks)}"))
+        self._say(f"with {self.write.call('pytest.raises', options, 4, room=6)}:\n        {call}")
+
+    # --- HTTP ----------------------------------------------------------------------------------------------------
+
+    def _request(self, step: Step) -> None:
+        name, message = step.cause.connection, step.cause.message
+        http, scope = self.names[name], self.needs.scopes.get(name, {})
+        mine = [answer for answer in step.answers if answer.event.connection == name]
+        self.needs.testing.add("HttpCommunicator")
+        method = scope.get("method", "GET")
+        options = [_as_is(self.needs.applications[name]), _as_is(f'"{method}"'), self._given(_asked(scope))]
+        if body := message.get("body"):
+            self._say(f"body = {self.write.sent(body, 4, 7)}")
+            options.append(_as_is("body=body"))
+        self._do(f"{http} = HttpCommunicator", *options, *self._headers(scope, bool(body)))
+        whole = [answer.event for answer in mine if answer.event.direction == "send"]
+        if message.get("more_body") or len(whole) != len(mine) or not _complete(whole):
+            self.open.append(name)
+            self._do(f"await {http}.send_input", self._given(message))
+            self._answers(step.answers)
+            return
+        response = "response" if len(self.names) == 1 else f"{http}_response"
+        self._say(f"{response} = await {http}.get_response({_patience(max(mine, key=lambda a: a.late))})")
+        self._say(f'assert {response}["status"] == {whole[0].message.get("status")}')
+        self._body(response, whole)
+        self._answers([answer for answer in step.answers if answer not in mine])
+
+    def _body(self, response: str, whole: list[AnyEvent]) -> None:
+        """What a test says about a body: all of it if it is short or JSON, else its title."""
+        body = b"".join(event.message.get("body", b"") for event in whole[1:])
+        value = _json(body.decode("utf-8", "replace")) if len(body) < 10 * _SHORT else None
+        if value is not None:
+            self.needs.standard.add("import json")
+            self._expect(f'json.loads({response}["body"])', value)
+        elif title := re.search(rb"<title>[^<]*</title>", body):
+            self._say(f'assert {self.write.expected(title[0], 4, 11)} in {response}["body"]')
+        elif len(body) <= _SHORT and pattern(body.decode("latin-1"), self.write.known) is None:
+            self._expect(f'{response}["body"]', body)
+
+    # --- values --------------------------------------------------------------------------------------------------
+
+    def _headers(self, scope: Mapping[str, Any], body: bool = False) -> list[Argument]:
+        """The argument for the headers of a client: those of its page by their name, with the length of its body."""
+        pairs = _headers(scope)
+        page = tuple(pair for pair in pairs if pair[0].decode("latin-1").lower() in _PAGE)
+        found = [_as_is(f"*{self.needs.page(page)}")] if page else []
+        found += [self._header(*pair) for pair in pairs if pair not in page]
+        found += [_as_is('(b"content-length", str(len(body)).encode())')] if body else []
+        if len(found) == 1 and page:
+            return [_as_is(f"headers={self.needs.page(page)}")]
+        return [("headers=", lambda indent, room: self.write.call("", found, indent, "[]", room))] if found else []
+
+    def _header(self, name: bytes, value: bytes) -> Argument:
+        return "", lambda indent, room: f"({self.write.sent(name, 0)}, {self.write.sent(value, 0, -WIDTH)})"
+
+    def _given(self, value: Any, before: str = "") -> Argument:
+        """What a client gives, exactly, as an argument of a call."""
+        return before, lambda indent, room: self.write.sent(value, indent, room)
+
+
+def _as_is(source: str) -> Argument:
+    return "", lambda indent, room: source
+
+
+def _variables(names: list[str], base: str) -> dict[str, str]:
+    return {names[0]: base} if len(names) == 1 else {name: name.replace("-", "_") for name in names}
+
+
+def _in_order(name: str) -> tuple[str, int]:
+    kind, _, number = name.rpartition("-")
+    return kind, int(number)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}" if number != 1 else f"A {what}"
+
+
+def _path(scopes: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    path = str(scopes.get(name, {}).get("path", "/"))
+    return re.sub(r'["\\\x00-\x1f]', "?", path)
+
+
+def _asked(scope: Mapping[str, Any]) -> str:
+    """The path and the query string, as they stand in a URL."""
+    return target({**scope, "path": quote(str(scope.get("path", "/")), safe="/~:@!$&'()*+,;=\x02\x03")})
+
+
+def _plainly_accepted(event: AnyEvent) -> bool:
+    return event.direction == "send" and event.type == "websocket.accept"
+
+
+def _complete(whole: list[AnyEvent]) -> bool:
+    """Whether a response has begun and ended."""
+    types = [event.type for event in whole]
+    return types[:1] == ["http.response.start"] and len(whole) > 1 and not whole[-1].message.get("more_body")
+
+
+def _headers(scope: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+    """The headers that an application may look at, without the port of a server that is gone."""
+    found = []
+    for pair in scope.get("headers") or ():
+        name, value = (each if isinstance(each, bytes) else str(each).encode("latin-1") for each in pair)
+        said = name.decode("latin-1").lower()
+        if said in _SAID or not (said in _UNSAID or said.startswith(("accept", "sec-"))):
+            found.append((name, re.sub(rb"(127\.0\.0\.1|localhost|\[::1\]):\d+", rb"\1", value)))
+    return found
+
+
+def _patience(answer: Answer) -> str:
+    return f"timeout={2 * math.ceil(answer.late)}" if answer.late > _SLOW else ""
+
+
+def _json(text: Any) -> Any:
+    """The object or list that a text holds in JSON, else None."""
+    if not isinstance(text, str) or text[:1] not in ("{", "["):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

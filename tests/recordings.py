@@ -1,0 +1,158 @@
+"""Runs in a lesson's kernel: makes a test of what each cell has recorded, and runs it, right and with planted bugs.
+
+Used by `test_recordings.py`, which executes this source in the kernel before the lesson's cells, and `probe()` after
+each of them. It prints one line of JSON for each cell that talked to an application.
+"""
+
+import inspect
+import io
+import json
+import sys
+import types
+from contextlib import redirect_stderr, redirect_stdout
+
+from _pytest.outcomes import Failed
+
+from labserver.errors import NotRecorded
+from labserver.live import server as live
+from labserver.trace import testgen
+from labserver.trace.events import Log, Trace
+
+applications = []
+_open = Log.open
+
+
+def _opened(log, scope, served=""):
+    if live._server is not None and log is live._server._log:
+        application = live._server._recorder.application
+        if application not in applications:
+            applications.append(application)
+        served = f"recorded_applications:number_{applications.index(application)}"
+    return _open(log, scope, served)
+
+
+Log.open = _opened
+
+
+class Probe:
+    """The trace of one cell."""
+
+    trace = None
+
+    @classmethod
+    def begin(cls):
+        """Before a cell."""
+        cls.log = live._server._log if live._server is not None else None
+        cls.start = cls.log.total if cls.log else 0
+
+    @classmethod
+    async def end(cls, id):
+        """After a cell."""
+        if live._server is None:
+            return
+        if live._server._daphne is not None:
+            await live._server._settled()
+        trace = Trace(live._server._log)
+        trace._start = cls.start
+        trace._stop = live._server._log.total
+        if not trace.scopes:
+            return
+        print(json.dumps({"cell": id} | await judged(trace)))
+
+
+async def judged(trace):
+    """What came of the tests of a trace."""
+    rows, omitted, names = trace._read()
+    hide = testgen.Hidden()
+    trace._events(rows, names, hide), trace._scopes(names, omitted, hide)
+    secrets = {hide.names[number]: secret for secret, number in hide.places.items()}
+    try:
+        source = trace.to_test("recorded")
+    except NotRecorded as error:
+        return {"left out": str(error)}
+    lost = {event.connection for event in trace.events if event.type == "NoRoute"}
+    sent = {event.type for event in trace.events if event.direction == "send" and event.connection not in lost}
+    found = {"source": source, "right": await run(source, lambda application: application, secrets)}
+    for name, (needs, mutant) in MUTANTS.items():
+        if needs in sent:
+            found[name] = await run(source, mutant, secrets)
+    return found
+
+
+async def run(source, version, secrets):
+    """The errors of a module's tests, by their names, for one version of the applications."""
+    module = types.ModuleType("recorded_applications")
+    vars(module).update({f"number_{number}": version(each) for number, each in enumerate(applications)})
+    sys.modules[module.__name__] = module
+    space = {"__name__": "recorded"}
+    errors = {}
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        exec(compile(source, "<recorded test>", "exec"), space)
+        for name, test in list(space.items()):
+            if name.startswith("test_"):
+                try:
+                    await test(**{each: secrets[each] for each in inspect.signature(test).parameters})
+                except (Exception, Failed) as error:
+                    errors[name] = f"{type(error).__name__}: {error} {_line(error, source)}"
+    return errors
+
+
+def _line(error, source):
+    trace, number = error.__traceback__, 0
+    while trace:
+        if trace.tb_frame.f_code.co_filename == "<recorded test>":
+            number = trace.tb_lineno
+        trace = trace.tb_next
+    return source.splitlines()[number - 1].strip()
+
+
+def changed(change):
+    """A version of an application that changes each event it sends; `None` sends nothing."""
+
+    def mutant(application):
+        async def mutated(scope, receive, send):
+            async def sending(event):
+                event = change(dict(event))
+                if event is not None:
+                    await send(event)
+
+            await application(scope, receive, sending)
+
+        return mutated
+
+    return mutant
+
+
+def other_text(event):
+    if event["type"] == "websocket.send":
+        key = "bytes" if event.get("text") is None else "text"
+        event[key] = event[key] + (b"!" if key == "bytes" else " ")[:1] * 2 if event[key] else "more"
+    return event
+
+
+def other_code(event):
+    if event["type"] == "websocket.close":
+        event["code"] = 4998
+    return event
+
+
+def refuse(event):
+    return {"type": "websocket.close", "code": 4998} if event["type"] == "websocket.accept" else event
+
+
+def other_status(event):
+    if event["type"] == "http.response.start":
+        event["status"] = 418
+    return event
+
+
+def silent(event):
+    return None if event["type"] == "websocket.send" else event
+
+
+MUTANTS = {
+    "sends nothing": ("websocket.send", changed(silent)),
+    "another code": ("websocket.close", changed(other_code)),
+    "refuses": ("websocket.accept", changed(refuse)),
+    "another status": ("http.response.start", changed(other_status)),
+}
