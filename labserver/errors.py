@@ -11,6 +11,7 @@ Room: names and texts only; imports nothing of labserver, so that every other ro
     ├── ServerStopped        the server is not running
     ├── SettingsError        a setting the project needs is missing or unsafe
     ├── TimeLimit            nothing happened within the time limit
+    ├── UvicornMissing       uvicorn is asked for, and is not installed
     └── ValidationError      a notebook cannot be validated as asked
 
 Each text says what was expected, what was found, and the next step.
@@ -51,6 +52,10 @@ class SettingsError(LabError, ValueError):
 
 class TimeLimit(LabError, TimeoutError):
     """Nothing happened within the time limit."""
+
+
+class UvicornMissing(LabError, ImportError):
+    """Uvicorn is asked for, and is not installed."""
 
 
 class ValidationError(LabError, ValueError):

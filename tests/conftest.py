@@ -13,7 +13,9 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import coverage
 import pytest
 from jupyter_client.manager import KernelManager
 
@@ -97,6 +99,28 @@ def proxy(tmp_path):
     finally:
         process.terminate()
         process.wait(20)
+
+
+HERE = Path(__file__).parent
+
+UNMEASURED = ("lessons", "test_browser", "test_chat_page", "test_pages", "test_recordings")
+"""Tests of whole lessons and pages: each module of labserver is covered by its own tests, and measuring is not free."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unmeasured(request):
+    """Pause the coverage of tests that are not to be measured, and of the processes that they start."""
+    measuring = coverage.Coverage.current()
+    path = request.path.relative_to(HERE)
+    if measuring is None or not {path.parts[0], path.stem} & set(UNMEASURED):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+            patch.delenv(name)
+        measuring.stop()
+        yield
+        measuring.start()
 
 
 def in_database(work):
@@ -231,8 +255,8 @@ class Kernel:
 
 @pytest.fixture(scope="session")
 def new_kernel(tmp_path_factory):
-    """Makes kernels; whoever makes one ends it."""
-    return lambda: Kernel(tmp_path_factory.mktemp("kernel"))
+    """Makes kernels, in a folder of their own unless one is named; whoever makes one ends it."""
+    return lambda folder=None: Kernel(folder or tmp_path_factory.mktemp("kernel"))
 
 
 @pytest.fixture

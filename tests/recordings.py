@@ -61,7 +61,7 @@ class Probe:
 
 
 async def judged(trace):
-    """What came of the tests of a trace."""
+    """What came of the tests of a trace: their errors on what was recorded, and on versions with a planted bug."""
     rows, omitted, names = trace._read()
     hide = testgen.Hidden()
     trace._events(rows, names, hide), trace._scopes(names, omitted, hide)
@@ -72,7 +72,11 @@ async def judged(trace):
         return {"left out": str(error)}
     lost = {event.connection for event in trace.events if event.type == "NoRoute"}
     sent = {event.type for event in trace.events if event.direction == "send" and event.connection not in lost}
-    found = {"source": source, "right": await run(source, lambda application: application, secrets)}
+    found = {
+        "tests": source.count("async def test_"),
+        "source": source,
+        "right": await run(source, lambda application: application, secrets),
+    }
     for name, (needs, mutant) in MUTANTS.items():
         if needs in sent:
             found[name] = await run(source, mutant, secrets)
@@ -98,6 +102,7 @@ async def run(source, version, secrets):
 
 
 def _line(error, source):
+    """The line of the test that raised."""
     trace, number = error.__traceback__, 0
     while trace:
         if trace.tb_frame.f_code.co_filename == "<recorded test>":
@@ -107,14 +112,12 @@ def _line(error, source):
 
 
 def changed(change):
-    """A version of an application that changes each event it sends; `None` sends nothing."""
+    """What makes a version of an application that changes each event it sends."""
 
     def mutant(application):
         async def mutated(scope, receive, send):
             async def sending(event):
-                event = change(dict(event))
-                if event is not None:
-                    await send(event)
+                await send(change(dict(event)))
 
             await application(scope, receive, sending)
 
@@ -124,35 +127,32 @@ def changed(change):
 
 
 def other_text(event):
+    """Another text, or other bytes."""
     if event["type"] == "websocket.send":
         key = "bytes" if event.get("text") is None else "text"
-        event[key] = event[key] + (b"!" if key == "bytes" else " ")[:1] * 2 if event[key] else "more"
+        event[key] = (event[key] or event[key].__class__()) + ("!" if key == "text" else b"!")
     return event
 
 
 def other_code(event):
-    if event["type"] == "websocket.close":
-        event["code"] = 4998
-    return event
+    """Another close code."""
+    return event | {"code": 4998} if event["type"] == "websocket.close" else event
 
 
 def refuse(event):
+    """A refusal in the place of an accept."""
     return {"type": "websocket.close", "code": 4998} if event["type"] == "websocket.accept" else event
 
 
 def other_status(event):
-    if event["type"] == "http.response.start":
-        event["status"] = 418
-    return event
-
-
-def silent(event):
-    return None if event["type"] == "websocket.send" else event
+    """Another status."""
+    return event | {"status": 418} if event["type"] == "http.response.start" else event
 
 
 MUTANTS = {
-    "sends nothing": ("websocket.send", changed(silent)),
+    "another text": ("websocket.send", changed(other_text)),
     "another code": ("websocket.close", changed(other_code)),
     "refuses": ("websocket.accept", changed(refuse)),
     "another status": ("http.response.start", changed(other_status)),
 }
+"""Planted bugs by name: the event that a recording must hold for its test to notice, and what makes the bug."""

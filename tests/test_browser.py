@@ -145,14 +145,16 @@ def _stored(notebook):
     return errors, sum("image/svg+xml" in each.get("data", {}) for each in outputs)
 
 
-@pytest.mark.parametrize("lesson", ["02_plain_django", "03_consumers", "04_routing", "06_chat_room"])
-def test_a_lesson_runs_as_it_is_stored(run_all, lesson):
-    """Run All in JupyterLab fails where the stored lesson fails on purpose, and draws what it has stored."""
-    errors, diagrams = _stored(f"notebooks/{lesson}.ipynb")
-    page = run_all(f"notebooks/{lesson}.ipynb")
+def test_a_lesson_runs_as_it_is_stored(run_all):
+    """Run All in JupyterLab fails where the stored lesson fails on purpose, and draws what it has stored.
+
+    One of the longest stands for all: `labserver validate` runs each of them, without a browser.
+    """
+    errors, diagrams = _stored("notebooks/06_chat_room.ipynb")
+    page = run_all("notebooks/06_chat_room.ipynb")
     assert _errors(page) == errors
     assert _drawn(page) == (diagrams, True)
-    _look(page, lesson[:2])
+    _look(page, "06")
     page.close()
 
 

@@ -4,7 +4,10 @@ What stands on the page is found by its role and its label, as a screen reader f
 """
 
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -634,3 +637,66 @@ def test_the_front_page_leads_to_the_chat(server, window):
     look(page, "front")
     page.get_by_role("link", name="The chat").click()
     expect(page.get_by_role("heading", name="Chat")).to_be_visible()
+
+
+CONFTEST = '''
+import pytest
+from django.contrib.auth.models import User
+from rest_framework_simplejwt.tokens import AccessToken
+
+
+@pytest.fixture
+def users(transactional_db):
+    """The users of the chat, with the numbers that they had."""
+    names = enumerate(("alice", "bob", "carol"), 1)
+    return {name: User.objects.create_user(name, id=number) for number, name in names}
+
+
+@pytest.fixture
+def token(users):
+    """What alice's page signs in with."""
+    return str(AccessToken.for_user(users["alice"]))
+
+
+@pytest.fixture
+def token_2(users):
+    """What bob's page signs in with."""
+    return str(AccessToken.for_user(users["bob"]))
+'''
+"""The fixtures that a generated test asks for."""
+
+
+def test_a_session_of_two_browsers_becomes_a_test_that_passes(server, chat, tmp_path):
+    """What two people did on the page, and all that the chat told them, is a test that pytest runs."""
+    with server.record() as trace:
+        alice, bob = chat("alice"), chat("bob")
+        say(alice, "hello all")
+        heard(bob, "alice to everyone", "hello all")
+        say(bob, "psst", to="alice")
+        heard(alice, "bob to you alone", "psst")
+        for page in (alice, bob):
+            page.get_by_role("button", name="Disconnect").click()
+            expect(page.get_by_role("status")).to_have_text("disconnected")
+    source = trace.to_test("test_chat")
+    assert "from labserver.project.asgi import application" in source and "eyJ" not in source
+    (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nDJANGO_SETTINGS_MODULE = labserver.project.settings\n")
+    (tmp_path / "test_chat.py").write_text(source, encoding="utf-8")
+    open("/tmp/t/pytest_out.txt","w").write(pytest_in(tmp_path))
+    assert pytest_in(tmp_path) == ""
+    (tmp_path / "test_chat.py").write_text(source.replace("psst", "pst", 1), encoding="utf-8")
+    assert "pst" in pytest_in(tmp_path)
+
+
+def pytest_in(folder):
+    """Run pytest in a folder; returns what it says if a test fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=folder,
+        env=os.environ | {"LABSERVER_SECRET_KEY": "for tests alone, " * 3},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    return done.stdout + done.stderr if done.returncode else ""

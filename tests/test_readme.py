@@ -79,7 +79,7 @@ def test_test_runs_the_unit_tests_and_the_notebooks():
 
 def test_notebooks_validates_those_that_are_named():
     """`make notebooks NB=…` checks the notebooks that match, and no others."""
-    printed = run('make notebooks NB="notebooks/01*.ipynb"')
+    printed = run('make notebooks NB="solutions/01*.ipynb"')
     assert "01_asgi_events" in printed and "00_start_here" not in printed
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from unittest.mock import patch
 
 from labserver.errors import TimeLimit
-from labserver.live import parity as live
+from labserver.live import settling
 from labserver.live.layers import Layers, RecordedLayer
+from labserver.live.parity import Parity, parity
 from labserver.live.recorder import awaited_lines, own_lines
 from labserver.live.server import checked
 from labserver.trace.events import Event, Log, Trace
@@ -80,7 +81,7 @@ class Client:
         for event in events:
             await self.starts(event)
             try:
-                await live.dealt_with(self._bench.recorder, self._number, self._events, self._bench.layers.idle)
+                await settling.dealt_with(self._bench.recorder, self._number, self._events, self._bench.layers.idle)
             except TimeLimit:
                 raise stuck(event["type"], self._bench.recorder) from None
             self.raise_crash()
@@ -112,7 +113,7 @@ def stuck(after: str, recorder: Any) -> Misconception:
     """An application does not come back, and this is where it waits."""
     return Misconception(
         "waits for something else",
-        f"after {after} it neither ended nor asked for the next event within {live.STEP:g} s",
+        f"after {after} it neither ended nor asked for the next event within {settling.STEP:g} s",
         "This is where it waits. It should come back to `await receive()`; a consumer, to the end of its method.",
         [line for each in recorder.live.values() for line in awaited_lines(each.running)],
     )
@@ -128,7 +129,7 @@ class Bench:
     def __init__(self) -> None:
         self.log = Log()
         self.whole = self.trace = Trace(self.log)
-        self.recorder = live.recording(self.log)
+        self.recorder = settling.recording(self.log)
         self.layers = Layers(self.log, _here)
         self.joined = 0
         self._clients: list[Client] = []
@@ -156,7 +157,7 @@ class Bench:
         Raises Crashed if one of them has raised, Misconception if one does not come to rest.
         """
         try:
-            await live.dealt_with(self.recorder, 0, 0, self.layers.idle)
+            await settling.dealt_with(self.recorder, 0, 0, self.layers.idle)
         except TimeLimit:
             raise stuck("the last event", self.recorder) from None
         for client in self._clients:
@@ -176,12 +177,12 @@ class Bench:
         """Inside it there are channel layers of the check's own: the learner's groups hear nothing, the trace does."""
         return self.layers.alone()
 
-    async def parity(self, application: Callable, *events: dict[str, Any], path: str = "/") -> live.Parity:
+    async def parity(self, application: Callable, *events: dict[str, Any], path: str = "/") -> Parity:
         """What a client sees of the answer through a communicator, and on a live server.
 
         `play` it first: what blocks or crashes there must not come to the live server.
         """
-        return await live.parity(events, checked(application), path=path)
+        return await parity(events, checked(application), path=path)
 
 
 class _Daphne:
@@ -285,7 +286,7 @@ async def ran(test: Callable[[Callable], Awaitable[None]], application: Callable
     from channels.layers import InMemoryChannelLayer, channel_layers
 
     log, served = Log(), []
-    trace, recorder = Trace(log), live.recording(log)
+    trace, recorder = Trace(log), settling.recording(log)
     recorder.swap(application)
 
     async def recorded(scope: dict, receive: Callable, send: Callable) -> None:

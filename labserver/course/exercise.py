@@ -38,7 +38,8 @@ class Exercise:
 
     id: `"01.2"`, the second of lesson 01. goal: one sentence. minutes: how long it takes. hints: a ladder, each of
     about forty words. check: awaited with the answer and a `bench.Bench`; raises Misconception, or returns if the
-    answer is right. planted: wrong answers that people give, each after the name of the misconception it shows.
+    answer is right: nothing, or lines to show. planted: wrong answers that people give, each after the name of the
+    misconception it shows.
     """
 
     id: str
@@ -46,7 +47,7 @@ class Exercise:
     goal: str
     minutes: int
     hints: tuple[str, ...]
-    check: Callable[[Any, Any], Awaitable[None]]
+    check: Callable[[Any, Any], Awaitable[Iterable[str] | None]]
     planted: list[tuple[str, Any]] = field(default_factory=list)
 
     def wrong(self, misconception: str) -> Callable[[Any], Any]:
@@ -62,7 +63,7 @@ class Exercise:
 def exercise(id: str, *, title: str, goal: str, minutes: int, hints: tuple[str, ...]) -> Callable[..., Exercise]:
     """Make an exercise of the function that checks its answer."""
 
-    def make(check: Callable[[Any, Any], Awaitable[None]]) -> Exercise:
+    def make(check: Callable[[Any, Any], Awaitable[Iterable[str] | None]]) -> Exercise:
         return Exercise(id, title, goal, minutes, hints, check)
 
     return make

@@ -13,7 +13,7 @@ import io
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
@@ -78,7 +78,7 @@ def _judged(exercise: Exercise, answer: Any) -> Result:
         stuck = run.is_alive()
         lines = run.interrupt()[-LINES:] if stuck else ()
     if not stuck and run.error is None and (broken := _broken_rule(run.bench.whole)) is None:
-        return Result(exercise.id, "passed", output=printed.text)
+        return Result(exercise.id, "passed", lines=tuple(run.told or ()), output=printed.text)
     if _has_stub(answer):
         step = f"Put your own code where it says “... # {STUB}”, run that cell, and check again."
         return Result(exercise.id, "unattempted", step=step)
@@ -104,6 +104,7 @@ class _Run(threading.Thread):
         super().__init__(name=f"check {exercise.id}", daemon=True)
         self.bench = Bench()
         self.error: BaseException | None = None
+        self.told: Iterable[str] | None = None
         self._check = exercise.check(answer, self.bench)
         self._context = ThreadSensitiveContext()
         self._threads = ThreadPoolExecutor(max_workers=1)
@@ -118,7 +119,7 @@ class _Run(threading.Thread):
     async def _limited(self) -> None:
         asyncio.get_running_loop().set_exception_handler(_but_ours)
         async with self._context:  # sync consumers get a thread of their own: one that blocks holds up nobody else
-            await self._check
+            self.told = await self._check
 
     def interrupt(self) -> tuple[str, ...]:
         """End it where it can be ended; returns the learner's own lines that were running.

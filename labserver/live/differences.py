@@ -12,21 +12,13 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import URLRouter
 from channels.security.websocket import OriginValidator
 
+from labserver.errors import UvicornMissing
 from labserver.trace.compare_svg import Line, side_by_side, text
 
-from .parity import (
-    MIB,
-    NOTHING,
-    Parity,
-    Request,
-    Seen,
-    Server,
-    UvicornMissing,
-    communicated,
-    on_daphne,
-    on_uvicorn,
-    served,
-)
+from .parity import Parity
+from .parity_play import Request, communicated, served
+from .parity_reasons import MIB, NOTHING, Seen
+from .parity_servers import PlainServer, on_daphne, on_uvicorn
 from .server import configure_django
 
 CONNECT = {"type": "websocket.connect"}
@@ -117,7 +109,7 @@ _COLUMNS = ("case", "communicator", "daphne", "uvicorn")
 async def differences() -> Table:
     """Play all cases through the communicator, on daphne and, if it is installed, on uvicorn.
 
-    Raises TimeLimit if an application does not react within `parity.STEP` seconds.
+    Raises TimeLimit if an application does not react within `settling.STEP` seconds.
     """
     configure_django()
     tests = [await communicated(case.scenario, case.application, case.request) for case in CASES]
@@ -137,7 +129,7 @@ async def differences() -> Table:
     return Table(tuple(rows), tuple(same))
 
 
-async def _all(server: Server) -> list[Seen]:
+async def _all(server: PlainServer) -> list[Seen]:
     return [await served(case.scenario, case.application, case.request, server) for case in CASES]
 
 

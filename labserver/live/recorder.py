@@ -111,15 +111,16 @@ class Recorder:
 
     async def _report(self, connection: Connection, error: BaseException) -> None:
         """Say at once, in the cell that is running, what daphne would log within two seconds; and tidy up."""
-        lines = own_lines(error)
+        lines, kind = own_lines(error), type(error)
         self.log.add(
             connection.number,
             "error",
             {
-                "type": type(error).__name__,
+                "type": kind.__name__,
                 "text": str(error),
-                "module": type(error).__module__,
+                "module": kind.__module__,
                 "where": lines[-1].partition("\n")[0].strip() if lines else "",
+                **({"class": kind.__qualname__} if kind.__qualname__ != kind.__name__ else {}),
                 **({"by": "server"} if connection.refused else {}),
             },
         )

@@ -13,12 +13,12 @@ from typing import Any
 
 from labserver.errors import TimeLimit
 from labserver.trace.conversation import Step
-from labserver.trace.events import Event, Log, Trace
+from labserver.trace.events import WAIT_LIMIT, Event, Log, Trace
 from labserver.trace.protocol import target
 from labserver.trace.replay import Replay
 
 from .layers import Layers
-from .parity import dealt_with, recording
+from .settling import dealt_with, recording
 
 _MORE = 0.5
 """Seconds beyond the double of what it took in the recording, that something which comes by itself may take."""
@@ -141,22 +141,26 @@ class _Sockets(_Stage):
     def __init__(self, server: Any):
         super().__init__()
         self._server = server
+        self._bodies: dict[str, bytes] = {}
         self.log = server._log
         self._clients: dict[str, Any] = {}
 
     async def do(self, cause: Event, scope: dict[str, Any]) -> None:
         """Let a client do this, and wait until all is quiet again."""
-        from websockets.exceptions import ConnectionClosed, InvalidStatus
+        from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
         if cause.connection == "cell":
             await self.call(cause)
         elif cause.type == "websocket.connect":
             self.numbers[self.log.last + 1] = cause.connection
-            with contextlib.suppress(InvalidStatus, TimeLimit):  # it stands in the trace
+            with contextlib.suppress(InvalidHandshake, TimeLimit):  # it stands in the trace
                 self._clients[cause.connection] = await self._connect(scope)
         elif cause.type == "http.request":
-            self.numbers[self.log.last + 1] = cause.connection
-            await self._request(cause, scope)
+            body = self._bodies.get(cause.connection, b"") + cause.message.get("body", b"")
+            self._bodies[cause.connection] = body
+            if not cause.message.get("more_body"):
+                self.numbers[self.log.last + 1] = cause.connection
+                await self._request(scope, body)
         elif (client := self._clients.get(cause.connection)) is not None:
             with contextlib.suppress(ConnectionClosed):
                 if cause.type == "websocket.disconnect":
@@ -178,7 +182,7 @@ class _Sockets(_Stage):
         offered = scope.get("subprotocols") or None
         return await self._server.connect(_asked(scope), additional_headers=more, subprotocols=offered, **origin)
 
-    async def _request(self, cause: Event, scope: dict[str, Any]) -> None:
+    async def _request(self, scope: dict[str, Any], body: bytes) -> None:
         import httpx
 
         headers = [
@@ -186,13 +190,14 @@ class _Sockets(_Stage):
             for name, value in scope.get("headers") or ()
             if bytes(name).lower() not in _MADE_BY_CLIENTS
         ]
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
-            await client.request(
-                scope.get("method", "GET"),
-                self._server.url + _asked(scope),
-                headers=headers,
-                content=cause.message.get("body", b""),
-            )
+        async with httpx.AsyncClient(trust_env=False, timeout=WAIT_LIMIT) as client:
+            with contextlib.suppress(httpx.HTTPError):  # cut off, or never answered: it stands in the trace
+                await client.request(
+                    scope.get("method", "GET"),
+                    self._server.url + _asked(scope),
+                    headers=headers,
+                    content=body,
+                )
 
     async def end(self) -> None:
         """Close what is left."""

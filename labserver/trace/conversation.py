@@ -68,7 +68,8 @@ def steps(events: Sequence[AnyEvent], scopes: dict[str, dict[str, Any]], omitted
                 found.append(Step(_opening(event)))
             if found:
                 found[-1].answers.append(Answer(event, event.at - before.at if before else 0))
-        there.add(event.connection)
+        if event.direction != "layer":  # it may join a group before it looks
+            there.add(event.connection)
         if event.direction == "error" and event.type == "NoRoute":
             refused.add(event.connection)  # what follows is said by the lab's server, not by the application
         before = event

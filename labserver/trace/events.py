@@ -158,8 +158,8 @@ class Trace:
         if self._play is None:
             raise NotRecorded("expected a trace of a live server, found one without; take server.trace or a recording")
         rows, omitted, names = self._read()
-        exact, shown = self._events(rows, names, _as_it_is), self._events(rows, names)
-        scopes = self._scopes(names, omitted, _as_it_is)
+        exact, shown = self._events(rows, names, None), self._events(rows, names)  # what clients sent, they send
+        scopes = self._scopes(names, omitted, None)
         return await self._play(steps(exact, scopes, omitted), steps(shown, scopes, omitted), scopes, application)
 
     def _read(self) -> tuple[list[tuple], int, dict[int, str]]:
@@ -168,21 +168,25 @@ class Trace:
         return rows, omitted, self._log.names(seen | set(self._live()))
 
     def _events(
-        self, rows: list[tuple], names: Mapping[int, str], hide: redact.Hide = redact.hidden
+        self, rows: list[tuple], names: Mapping[int, str], hide: redact.Hide | None = redact.hidden
     ) -> tuple[Event, ...]:
         channels = self._log.channel_names(names)
         found = []
         for at, number, direction, type, key, value in order.settled(rows):
-            message = redact.message(thaw(type, key, value), channels, hide)
+            message = thaw(type, key, value)
+            if hide:
+                message = redact.message(message, channels, hide)
             if direction == "layer" and message.get("channel").__class__ is int:
                 message["channel"] = names.get(message["channel"], "a channel")
             found.append(Event(names[number], direction, type, message, at - self._began))
         return tuple(found)
 
     def _scopes(
-        self, names: Mapping[int, str], omitted: int, hide: redact.Hide = redact.hidden
+        self, names: Mapping[int, str], omitted: int, hide: redact.Hide | None = redact.hidden
     ) -> dict[str, dict[str, Any]]:
-        found = {name: redact.scope(self._log.scope(number), hide) for number, name in names.items() if number != CELL}
+        found = {name: self._log.scope(number) for number, name in names.items() if number != CELL}
+        if hide:
+            found = {name: redact.scope(scope, hide) for name, scope in found.items()}
         for number, name in names.items():
             if number != CELL and self._log.opened(number) < self._start + omitted:
                 found[name]["continued"] = True
@@ -208,11 +212,6 @@ class Trace:
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         view, diagram = self._view(), _diagram()
         return {"text/plain": diagram.text(*view), "image/svg+xml": diagram.svg(*view)}
-
-
-def _as_it_is(secret: str, name: str) -> str:
-    """For playing a trace again: what clients sent, they send."""
-    return secret
 
 
 def _diagram() -> ModuleType:

@@ -3,9 +3,13 @@
 Room: pure values, called by `testgen` for what it writes, and by `replay` for what it compares.
 """
 
+import json
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+
+from .payload import columns
 
 Argument = tuple[str, Callable[[int, int], str]]
 """What stands before an argument (`headers=`), and what writes it, given the indentation of its line and the columns
@@ -32,18 +36,17 @@ class Like:
 """What stands in a test for values that differ from run to run."""
 
 _CHANGING = re.compile(
-    r"(?P<uuid>\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b)"
+    r"(?P<uuid>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b)"
     r"|(?P<moment>\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)"
     r"|(?P<clock>\b\d\d:\d\d:\d\d(?:\.\d+)?\b)"
-    r"|(?P<digest>\b(?=[a-z]*\d)(?=\d*[a-z])[0-9a-z]{32,}\b)"
+    r"|(?P<digest>\b(?=[a-zA-Z]*\d)(?=\d*[a-zA-Z])[0-9a-zA-Z]{32,}\b)"
     r"|(?P<address>\b0x[0-9a-fA-F]{4,}\b)"
     r"|(?P<port>(?<=127\.0\.0\.1:)\d+|(?<=localhost:)\d+)"
     r"|(?P<channel><channel(?: of [\w-]+)?>)"
-    r"|(?P<secret>\[redacted\]|\x02\d+\x03)",
-    re.IGNORECASE,
+    r"|(?P<secret>\[redacted\]|\x02\x1f\d+\x1f\x03)"
 )
 _PATTERNS = {
-    "uuid": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "uuid": r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
     "moment": r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-][\d:]+)?",
     "clock": r"\d\d:\d\d:[\d.]+",
     "digest": r"[0-9a-zA-Z]+",
@@ -52,9 +55,24 @@ _PATTERNS = {
     "channel": r"specific\.[\w.]*!\w+",
     "secret": r".+",
 }
-_EPOCH = range(1_500_000_000, 4_000_000_000)  # seconds since 1970, from 2017 on
+_EPOCH = (1_500_000_000, 4_000_000_000)  # seconds since 1970, from 2017 on
 _SPECIAL = re.compile(r"([.^$*+?{}\[\]\\|()])")
-_PLACE = re.compile(r"\x02(\d+)\x03")
+_PLACE = re.compile(r"\x02\x1f(\d+)\x1f\x03")
+
+
+def place(number: int) -> str:
+    """What stands for a secret until the source is written: no text that a client sends, in what any bytes can hold."""
+    return f"\x02\x1f{number}\x1f\x03"
+
+
+def json_of(text: str) -> str:
+    """A text in which the places of secrets stand as JSON writes them."""
+    return _PLACE.sub(lambda m: json.dumps(m[0])[1:-1], text)
+
+
+def is_place(text: str) -> bool:
+    """Whether a text is the place of a secret, and nothing else."""
+    return _PLACE.fullmatch(text) is not None
 
 
 def pattern(text: str, known: Iterable[str] = ()) -> str | None:
@@ -90,9 +108,10 @@ def alike(one: Any, other: Any) -> bool:
 
 
 def _moment(value: Any) -> bool:
-    return type(value) in (int, float) and int(value) in _EPOCH
+    return type(value) in (int, float) and _EPOCH[0] <= value < _EPOCH[1]
 
 
+_LEAST = 24  # columns of a piece of a long text, however deep it stands
 _ENDLESS = -1_000_000  # columns that are taken, for what is to stand in one line
 
 
@@ -123,13 +142,18 @@ class Writer:
     def call(self, what: str, arguments: list[Argument], indent: int, brackets: str = "()", room: int = 0) -> str:
         """A call of this with these arguments: in one line, else in two, else with a line for each argument."""
         flat = ", ".join(before + write(0, _ENDLESS) for before, write in arguments)
-        if indent + room + len(what) + len(flat) + 2 <= WIDTH or not arguments:
+        if indent + room + columns(what + flat) + 2 <= WIDTH or not arguments:
             return f"{what}{brackets[0]}{flat}{brackets[1]}"
         inner = " " * (indent + 4)
         lines = [f"{inner}{before}{write(indent + 4, len(before) + 1)},\n" for before, write in arguments]
-        if indent + 4 + len(flat) <= WIDTH and brackets == "()":
+        if indent + 4 + columns(flat) <= WIDTH and what and brackets == "()":  # of a tuple each entry gets a line
             lines = [f"{inner}{flat}\n"]
         return f"{what}{brackets[0]}\n{''.join(lines)}{' ' * indent}{brackets[1]}"
+
+    def header(self, name: bytes, value: bytes) -> Argument:
+        """A header that a client sends, as an argument."""
+        pair = [("", lambda indent, room, each=each: self.sent(each, indent, room)) for each in (name, value)]
+        return "", lambda indent, room: self.call("", pair, indent, room=room)
 
     def _value(self, value: Any, indent: int, room: int, exact: bool) -> str:
         if isinstance(value, str):
@@ -137,48 +161,54 @@ class Writer:
         if isinstance(value, bytes):
             return self._bytes(value, indent, room)
         if isinstance(value, dict):
-            pairs = [(f"{self._value(k, 0, 0, True)}: ", v) for k, v in value.items()]
+            pairs = [(f"{self._value(k, 0, _ENDLESS, True)}: ", v) for k, v in value.items()]
             return self._container("{}", pairs, indent, room, exact)
         if isinstance(value, (list, tuple)):
             return self._container("[]", [("", v) for v in value], indent, room, exact)
         if not exact and _moment(value):
             self.likes = True
             return f"Like({type(value).__name__})"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f'float("{value}")'
         return repr(value)
 
     def _container(self, brackets: str, items: list, indent: int, room: int, exact: bool) -> str:
         line = ", ".join(key + self._value(value, 0, _ENDLESS, exact) for key, value in items)
-        if indent + room + len(line) + 2 <= WIDTH and "\n" not in line:
+        if indent + room + columns(line) + 2 <= WIDTH:
             return f"{brackets[0]}{line}{brackets[1]}"
         inner = indent + 4
-        lines = [f"{' ' * inner}{key}{self._value(value, inner, len(key) + 1, exact)},\n" for key, value in items]
+        lines = [f"{' ' * inner}{key}{self._value(value, inner, columns(key) + 1, exact)},\n" for key, value in items]
         return f"{brackets[0]}\n{''.join(lines)}{' ' * indent}{brackets[1]}"
 
     def _text(self, value: str, indent: int, room: int, exact: bool) -> str:
-        if not exact and (looks := pattern(value, [*self.known, *(f"\x02{number}\x03" for number in self.given)])):
+        if not exact and (looks := pattern(value, [*self.known, *map(place, self.given)])):
             self.likes = True
-            return f"Like({raw(looks)})"
-        if any(run[0] for run in _runs(value)):
-            return " + ".join(f"{quoted(run[0])} * {run[1]}" if run[0] else quoted(run[1]) for run in _runs(value))
-        if _PLACE.search(value):
-            return self._with_secrets(value)
-        source = quoted(value)
-        if indent + room + len(source) <= WIDTH:
-            return source
-        return _in_pieces(value, indent, quoted)
+            return self.call("Like", [("", lambda *room: raw(looks))], indent, room=room)
+        return self._literal(value, indent, room, self._plain_text)
 
     def _bytes(self, value: bytes, indent: int, room: int) -> str:
-        text = value.decode("latin-1")
-        if _PLACE.search(text):
-            source = self._with_secrets(text)
-            return f"{source}.encode()"
-        runs = [(quoted_bytes(run[0]), run[1]) if run[0] else ("", quoted_bytes(run[1])) for run in _runs(text)]
+        return self._literal(value.decode("latin-1"), indent, room, self._plain_bytes)
+
+    def _literal(self, text: str, indent: int, room: int, write: Callable[[str], str]) -> str:
+        """A text as one literal, or as several in brackets, or as a sum if letters are repeated often."""
+        runs = _runs(text)
         if any(letter for letter, _ in runs):
-            return " + ".join(f"b{letter} * {rest}" if letter else f"b{rest}" for letter, rest in runs)
-        source = f"b{quoted_bytes(text)}"
-        if indent + room + len(source) <= WIDTH:
+            return _sum(runs, indent, room, write)
+        source = write(text)
+        if indent + room + columns(source) <= WIDTH or _PLACE.search(text):
             return source
-        return _in_pieces(text, indent, lambda piece: f"b{quoted_bytes(piece)}")
+        return _in_pieces(text, indent, write)
+
+    def _plain_text(self, text: str) -> str:
+        return self._with_secrets(text) if _PLACE.search(text) else quoted(text)
+
+    def _plain_bytes(self, text: str) -> str:
+        if not _PLACE.search(text):
+            return f"b{quoted_bytes(text)}"
+        try:
+            return f"{self._with_secrets(text.encode('latin-1').decode())}.encode()"
+        except UnicodeDecodeError:
+            return f'{self._with_secrets(text)}.encode("latin-1")'
 
     def _with_secrets(self, value: str) -> str:
         names = [self.secrets[int(number)] for number in _PLACE.findall(value)]
@@ -186,7 +216,7 @@ class Writer:
         if re.fullmatch(_PLACE, value):
             return names[0]
         source = quoted(value.replace("{", "{{").replace("}", "}}"))
-        return "f" + re.sub(r"\\x02(\d+)\\x03", lambda m: f"{{{self.secrets[int(m[1])]}}}", source)
+        return "f" + re.sub(r"\\x02\\x1f(\d+)\\x1f\\x03", lambda m: f"{{{self.secrets[int(m[1])]}}}", source)
 
 
 _RUN = re.compile(r"(.)\1{39,}", re.DOTALL)
@@ -224,7 +254,10 @@ def _texts(value: Any) -> list[str]:
 
 def quoted(text: str) -> str:
     """A text as a literal, in the quotes that formatters prefer."""
-    source = repr(text)
+    return _requoted(repr(text))
+
+
+def _requoted(source: str) -> str:
     if source[0] == "'" and '"' not in source:
         return f'"{source[1:-1]}"'
     if '"' in source and "\\'" in source and source.count("\\'") >= source.count('"'):
@@ -234,28 +267,50 @@ def quoted(text: str) -> str:
 
 def quoted_bytes(text: str) -> str:
     """Bytes, given as latin-1 text, as a literal without its b."""
-    source = repr(text.encode("latin-1"))[1:]
-    return f'"{source[1:-1]}"' if source[0] == "'" and '"' not in source else source
+    return _requoted(repr(text.encode("latin-1"))[1:])
 
 
 def raw(expression: str) -> str:
     """A regular expression as a raw literal where one can hold it."""
-    if '"' not in expression and expression.isprintable() and not expression.endswith("\\"):
+    if '"' not in expression and expression.isprintable():
         return f'r"{expression}"' if "\\" in expression else f'"{expression}"'
     if "'" not in expression and expression.isprintable():
         return f"r'{expression}'" if "\\" in expression else f"'{expression}'"
     return quoted(expression)
 
 
+def _sum(runs: list[tuple], indent: int, room: int, write: Callable[[str], str]) -> str:
+    """The pieces of `_runs` as a sum: in one line, else in brackets."""
+    operands = [f"{write(letter)} * {rest}" if letter else write(rest) for letter, rest in runs]
+    flat = " + ".join(operands)
+    if indent + room + columns(flat) <= WIDTH:
+        return flat
+    if indent + 4 + columns(flat) > WIDTH:  # each in a line, and long ones in several
+        space = WIDTH - indent - 6
+        operands = [
+            part
+            for (letter, rest), operand in zip(runs, operands, strict=True)
+            for part in ([operand] if letter or _PLACE.search(rest) else map(write, _pieces(rest, space, write)))
+        ]
+        flat = f"\n{' ' * (indent + 4)}+ ".join(operands)
+    return f"(\n{' ' * (indent + 4)}{flat}\n{' ' * indent})"
+
+
 def _in_pieces(text: str, indent: int, write: Callable[[str], str]) -> str:
     """A long text as several literals, one a line, in brackets."""
-    length = WIDTH - indent - 4 - 8
-    pieces, rest = [], text
-    while rest:
-        end = length if len(rest) > length else len(rest)
-        space = rest.rfind(" ", length // 2, end) if len(rest) > length else -1
-        end = space + 1 if space > 0 else end
-        pieces.append(rest[:end])
-        rest = rest[end:]
     inner = " " * (indent + 4)
-    return "(\n" + "".join(f"{inner}{write(piece)}\n" for piece in pieces) + " " * indent + ")"
+    lines = "".join(f"{inner}{write(piece)}\n" for piece in _pieces(text, WIDTH - indent - 4, write))
+    return f"(\n{lines}{' ' * indent})"
+
+
+def _pieces(text: str, space: int, write: Callable[[str], str]) -> Iterator[str]:
+    """The pieces of a text, each as long as fits this many columns when written; words are kept whole if possible."""
+    space = max(space, _LEAST)
+    while columns(write(text[:space])) > space or len(text) > space:
+        end = space - 2
+        while columns(write(text[:end])) > space:
+            end -= 1
+        end = text.rfind(" ", end // 2, end) + 1 or end
+        yield text[:end]
+        text = text[end:]
+    yield text

@@ -28,7 +28,7 @@ _QUERY = re.compile(rf"""(?i)(?<![\w-])({_NAMES})=(["']?)([^&\s"']+)""")
 _PAIR = re.compile(  # "token": "…" in JSON, 'token': '…' in Python, \"token\": \"…\" in JSON within JSON, "pin": 12
     rf"""(?i)((\\*["']){_NAMES}\2\s*[:=]\s*)(?:(\\*["'])((?:(?!\3)(?:\\.|[^\\]))*)(?:\3|$)|[\d.]+)""", re.DOTALL
 )
-_COOKIE = re.compile(r"([^=;\s]+)=([^;]*)")  # RFC 6265, section 4.2
+_COOKIE = re.compile(r"([^=;\s]+)(?:=([^;]*))?")  # RFC 6265, section 4.2; browsers send some without a name, too
 _CHANNEL = re.compile(r"specific\.[\w.]*!\w+")  # channels' name for the channel of one consumer
 
 
@@ -48,9 +48,11 @@ def text(value: str, channels: Mapping[str, str] = {}, hide: Hide = hidden) -> s
 
 
 def _pair(found: re.Match, hide: Hide) -> str:
-    quote = found[3] or found[2]
     name = re.search(_NAMES, found[1], re.IGNORECASE)[0]
-    return f"{found[1]}{quote}{hide(found[4] or found[0].removeprefix(found[1]), name)}{quote}"
+    if found[3]:
+        return f"{found[1]}{found[3]}{hide(found[4], name)}{found[3]}"
+    quote = found[2] if hide is hidden else ""  # a number: what people see of it is to stay JSON
+    return f"{found[1]}{quote}{hide(found[0].removeprefix(found[1]), name)}{quote}"
 
 
 def message(value: Any, channels: Mapping[str, str] = {}, hide: Hide = hidden) -> Any:  # noqa: B006 - read only
@@ -87,10 +89,16 @@ def _secret_header(name: str, value: str, hide: Hide) -> str:
     """The value of a header that is a secret: all of it, but for the names of cookies and the scheme of a token."""
     if hide is hidden:
         return HIDDEN
-    if name == "cookie":
-        return _COOKIE.sub(lambda m: f"{m[1]}={hide(m[2], m[1])}", value)
+    if name in ("cookie", "set-cookie"):  # what follows in a Set-Cookie is no secret
+        return _COOKIE.sub(lambda m: _cookie(m, hide), value, count=name == "set-cookie")
     scheme, space, credentials = value.partition(" ")
-    return f"{scheme} {hide(credentials, 'token')}" if space else hide(value, name)
+    if space and name in ("authorization", "proxy-authorization"):
+        return f"{scheme} {hide(credentials, 'token')}"
+    return hide(value, name)
+
+
+def _cookie(found: re.Match, hide: Hide) -> str:
+    return hide(found[0], "cookie") if found[2] is None else f"{found[1]}={hide(found[2], found[1])}"
 
 
 def scope(value: dict[str, Any], hide: Hide = hidden) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _essence(event: AnyEvent) -> Any:
     if event.type == "http.response.start":
         told = {bytes(pair[0]).lower(): pair[1] for pair in message.get("headers") or ()}
         return [message.get("status"), *(told.get(name) for name in _HEADERS)]
-    told = {key: value for key, value in message.items() if value not in (None, False, [])}
+    told = {key: value for key, value in message.items() if value is not None and value is not False and value != []}
     return {**told, "code": told.get("code", 1000)} if event.type == "websocket.close" else told
 
 

@@ -8,13 +8,14 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
 from .conversation import Answer, Step
-from .literal import WIDTH, Argument, Writer, cut, escaped, pattern, raw
+from .literal import WIDTH, Argument, Writer, cut, escaped, json_of, pattern, raw
 from .protocol import AnyEvent, target
 
 _SLOW = 0.5
@@ -31,22 +32,32 @@ _SAID = {"accept-language", "content-type"}
 _PAGE = ("host", "origin")
 """Headers that tell where a page is from; they stand once, at the top of a module."""
 
+_BEGIN = 60
+"""Characters at the beginning of a long text that a test looks at."""
+
 _CLOSE = "websocket.close"
+
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+Import = tuple[str, str]
+"""A module, and what is imported from it (`name`, or `name as other`); empty for the module itself."""
 
 
 @dataclass
 class Needs:
     """What the tests of a module need of it.
 
-    scopes: of each connection. applications: the name that stands for the application of each. pages: headers that
-    stand once at the top, with their name. The rest: import lines, classes of `channels.testing`, and whether the
-    channel layer is called.
+    scopes: of each connection. applications: the name that stands for the application of each. standard, foreign, own:
+    imports of the standard library, of what is installed, and of the project. pages: headers that stand once at the
+    top, with their name. The rest: classes of `channels.testing`, and whether the channel layer is called.
     """
 
     scopes: Mapping[str, Mapping[str, Any]]
     applications: Mapping[str, str]
-    standard: set[str] = field(default_factory=set)
-    exceptions: set[str] = field(default_factory=set)
+    standard: set[Import] = field(default_factory=set)
+    foreign: set[Import] = field(default_factory=set)
+    own: set[Import] = field(default_factory=set)
     testing: set[str] = field(default_factory=set)
     pages: dict[tuple[tuple[bytes, bytes], ...], str] = field(default_factory=dict)
     layer: bool = False
@@ -123,7 +134,9 @@ class Body:
                 self._disconnect(step)
             case "http.request" if cause.connection not in self.open:
                 self._request(step)
-            case "http.disconnect" if cause.connection not in self.open:
+            case "http.disconnect":
+                if cause.connection in self.open:
+                    self._leave(cause.connection, "")
                 self._answers(step.answers)
             case _:
                 self._do(f"await {self.names[cause.connection]}.send_input", self._given(cause.message))
@@ -173,7 +186,7 @@ class Body:
             self._say("# of the next message the recording kept the beginning only")
         if not text and not data:  # the communicator's shortcuts refuse an empty message
             self._do(f"await {ws}.send_input", self._given(message))
-        elif (value := _json(text)) is not None and json.dumps(value) == text:
+        elif (value := _json(text)) is not None and json.dumps(value) == json_of(text):
             self._do(f"await {ws}.send_json_to", self._given(value))
         elif text:
             self._do(f"await {ws}.send_to", self._given(text, "text_data="))
@@ -184,11 +197,13 @@ class Body:
     def _disconnect(self, step: Step) -> None:
         name, code = step.cause.connection, step.cause.message.get("code")
         mine = [answer for answer in step.answers if answer.event.connection == name]
-        raised = next((answer for answer in mine if answer.event.direction == "error"), None)
+        raised = next((answer.event for answer in mine if _raised(answer.event)), None)
         self._leave(name, "" if code == 1000 else f"code={code!r}", raised)
-        self._answers([answer for answer in step.answers if answer is not raised])
+        if raised:
+            self._unread(name, [answer.event for answer in mine])
+        self._answers([answer for answer in step.answers if raised is None or answer not in mine])
 
-    def _leave(self, name: str, code: str, raised: Answer | None = None) -> None:
+    def _leave(self, name: str, code: str, raised: AnyEvent | None = None) -> None:
         """The end of a client, after a look at what else it was sent."""
         ws = self.names[name]
         if name.startswith("ws") and name not in self.restless:
@@ -196,34 +211,35 @@ class Body:
         self.over.add(name)
         if not name.startswith("ws"):
             self._say(f'await {ws}.send_input({{"type": "http.disconnect"}})')
-        elif raised is None or raised.event.type == "Returned":
+        elif raised is None:
             self._say(f"await {ws}.disconnect({code})")
         else:
-            self._raises(raised.event, f"await {ws}.disconnect({code})")
+            self._raises(raised, f"await {ws}.disconnect({code})")
+
+    def _unread(self, name: str, events: Iterable[AnyEvent]) -> None:
+        """What was sent before a crash; after one a communicator hands out nothing but the error."""
+        for event in events:
+            if event.direction == "send":
+                self._expect(f"{self.names[name]}.output_queue.get_nowait()", event.message)
 
     # --- answers -------------------------------------------------------------------------------------------------
 
     def _answers(self, answers: list[Answer]) -> None:
-        raised = [answer.event for answer in answers if answer.event.direction == "error"]
-        crashed = {event.connection for event in raised if event.type != "Returned" and "by" not in event.message}
-        unread = {name: [] for name in crashed}
+        crashed = {answer.event.connection for answer in answers if _raised(answer.event)}
         for answer in answers:
             event = answer.event
-            if event.type == "Returned":
-                continue  # it ended without a word: there is nothing that a test could read
-            if event.message.get("by") == "server" and event.direction == "error":
+            ws = self.names[event.connection]
+            if _raised(event):
+                self.over.add(event.connection)
+                self._raises(event, f"await {ws}.wait({_patience(answer)})")
+                self._unread(
+                    event.connection, [each.event for each in answers if each.event.connection == event.connection]
+                )
+            elif event.direction == "error" and event.type != "Returned":
                 self.over.add(event.connection)
                 self._say(f"# a server takes this for an error ({event.type}), and a communicator does not")
-                self._say(f"{self.names[event.connection]}.stop()")
-                continue
-            if event.direction == "error":
-                self.over.add(event.connection)
-                self._raises(event, f"await {self.names[event.connection]}.wait({_patience(answer)})")
-                for sent in unread[event.connection]:
-                    self._expect(f"{self.names[event.connection]}.output_queue.get_nowait()", sent.message)
-            elif event.connection in crashed:  # after a crash a communicator hands out nothing but the error
-                unread[event.connection].append(event)
-            else:
+                self._say(f"{ws}.stop()")
+            elif event.direction == "send" and event.connection not in crashed:
                 self._sent(answer)
 
     def _sent(self, answer: Answer) -> None:
@@ -232,32 +248,63 @@ class Body:
         if answer.event.type == "http.response.start":  # its headers may be lists or tuples, of bytes in any case
             self._say(f'assert (await {ws}.receive_output({patience}))["status"] == {message.get("status")}')
             return
-        if answer.event.type != "websocket.send" or keys not in ({"text"}, {"bytes"}):
+        data = message.get("bytes")
+        if answer.event.type != "websocket.send" or not (
+            (keys == {"text"} and isinstance(text, str)) or (keys == {"bytes"} and isinstance(data, bytes))
+        ):
             what, value = "receive_output", dict(message)
+        elif cut([text, data]):
+            begin = (text or data)[:_BEGIN]
+            words = begin if text else begin.decode("latin-1")
+            self._say("# of the next message the recording kept the beginning only")
+            if pattern(words, self.write.known) is None:
+                self._say(f"begin = {self.write.expected(begin, 4, 8)}")
+                self._say(f"assert (await {ws}.receive_from({patience})).startswith(begin)")
+            else:
+                self._say(f"await {ws}.receive_from({patience})")
+            return
         elif (value := _json(text)) is not None:
             what = "receive_json_from"
         else:
-            what, value = "receive_from", text if keys == {"text"} else message.get("bytes")
+            what, value = "receive_from", text if keys == {"text"} else data
         self._expect(f"await {ws}.{what}({patience})", value)
 
     def _raises(self, event: AnyEvent, call: str) -> None:
         """The lines for an application that raises."""
-        name, text = event.type, event.message.get("text", "")
-        if name == "NoRoute":
-            name, text = "ValueError", "No route found"
-        elif not hasattr(builtins, name):
-            module = event.message.get("module", "")
-            if module.partition(".")[0] in ("", "__main__", "builtins"):
-                name = "Exception"
-            elif module.partition(".")[0] in sys.stdlib_module_names:
-                self.needs.standard.add(f"from {module} import {name}")
-            else:
-                self.needs.exceptions.add(f"from {module} import {name}")
-        looks = pattern(text) or escaped(text)
-        options = [_as_is(name)]
-        if text and len(looks) < WIDTH - 20 and "\n" not in text:
-            options.append(_as_is(f"match={raw(looks)}"))
+        name, text = self._exception(event), event.message.get("text", "")
+        if event.type == "NoRoute":
+            text = "No route found"
+        looks = self._said(text)
+        if not looks and name == "Exception":
+            looks = "^$" if not text else "."  # whatever was said: of any exception at all a test would say nothing
+        options = [_as_is(name)] + ([_as_is(f"match={raw(looks)}")] if looks else [])
         self._say(f"with {self.write.call('pytest.raises', options, 4, room=6)}:\n        {call}")
+
+    def _said(self, text: str) -> str:
+        """A pattern for what an exception says, or for the beginning of it; empty if it says nothing, or too much."""
+        for begin in (text, text.partition("\n")[0], text[:_BEGIN].rpartition(" ")[0]):
+            looks = pattern(begin) or escaped(begin)
+            if len(looks) < WIDTH - 20 and "\n" not in begin:
+                return looks
+        return ""
+
+    def _exception(self, event: AnyEvent) -> str:
+        """What a test calls the class of an exception."""
+        module = event.message.get("module", "")
+        path = event.message.get("class", event.type)
+        if event.type == "NoRoute":
+            return "ValueError"
+        if module in ("", "builtins") and hasattr(builtins, path):
+            return path
+        root = module.partition(".")[0]
+        if root in ("", "__main__", "builtins") or "<locals>" in path:
+            return "Exception"
+        if root in sys.stdlib_module_names:
+            where = self.needs.standard
+        else:
+            where = self.needs.foreign if _installed(root) else self.needs.own
+        where.add((module, path.partition(".")[0]))
+        return path
 
     # --- HTTP ----------------------------------------------------------------------------------------------------
 
@@ -289,9 +336,9 @@ class Body:
         body = b"".join(event.message.get("body", b"") for event in whole[1:])
         value = _json(body.decode("utf-8", "replace")) if len(body) < 10 * _SHORT else None
         if value is not None:
-            self.needs.standard.add("import json")
+            self.needs.standard.add(("json", ""))
             self._expect(f'json.loads({response}["body"])', value)
-        elif title := re.search(rb"<title>[^<]*</title>", body):
+        elif (title := re.search(rb"<title>[^<]*</title>", body)) and pattern(title[0].decode("latin-1")) is None:
             self._say(f'assert {self.write.expected(title[0], 4, 11)} in {response}["body"]')
         elif len(body) <= _SHORT and pattern(body.decode("latin-1"), self.write.known) is None:
             self._expect(f'{response}["body"]', body)
@@ -303,14 +350,11 @@ class Body:
         pairs = _headers(scope)
         page = tuple(pair for pair in pairs if pair[0].decode("latin-1").lower() in _PAGE)
         found = [_as_is(f"*{self.needs.page(page)}")] if page else []
-        found += [self._header(*pair) for pair in pairs if pair not in page]
+        found += [self.write.header(*pair) for pair in pairs if pair not in page]
         found += [_as_is('(b"content-length", str(len(body)).encode())')] if body else []
         if len(found) == 1 and page:
             return [_as_is(f"headers={self.needs.page(page)}")]
         return [("headers=", lambda indent, room: self.write.call("", found, indent, "[]", room))] if found else []
-
-    def _header(self, name: bytes, value: bytes) -> Argument:
-        return "", lambda indent, room: f"({self.write.sent(name, 0)}, {self.write.sent(value, 0, -WIDTH)})"
 
     def _given(self, value: Any, before: str = "") -> Argument:
         """What a client gives, exactly, as an argument of a call."""
@@ -330,8 +374,10 @@ def _in_order(name: str) -> tuple[str, int]:
     return kind, int(number)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}" if number != 1 else f"A {what}"
+def _installed(package: str) -> bool:
+    """Whether a package that is loaded is not the project's own."""
+    file = getattr(sys.modules.get(package), "__file__", None) or ""
+    return not _INSTALLED.isdisjoint(PurePath(file).parts)
 
 
 def _path(scopes: Mapping[str, Mapping[str, Any]], name: str) -> str:
@@ -341,7 +387,12 @@ def _path(scopes: Mapping[str, Mapping[str, Any]], name: str) -> str:
 
 def _asked(scope: Mapping[str, Any]) -> str:
     """The path and the query string, as they stand in a URL."""
-    return target({**scope, "path": quote(str(scope.get("path", "/")), safe="/~:@!$&'()*+,;=\x02\x03")})
+    return target({**scope, "path": quote(str(scope.get("path", "/")), safe="/~:@!$&'()*+,=\x02\x1f\x03")})
+
+
+def _raised(event: AnyEvent) -> bool:
+    """Whether the application came to an end by an exception of its own: not the server's, not a report of the lab."""
+    return event.direction == "error" and event.type != "Returned" and "by" not in event.message
 
 
 def _plainly_accepted(event: AnyEvent) -> bool:
@@ -374,6 +425,11 @@ def _json(text: Any) -> Any:
     if not isinstance(text, str) or text[:1] not in ("{", "["):
         return None
     try:
-        return json.loads(text)
+        return json.loads(json_of(text), parse_constant=_no_json)
     except (ValueError, RecursionError):
         return None
+
+
+def _no_json(word: str) -> Any:
+    """JSON has no NaN and no Infinity, and a NaN equals nothing; Python reads and writes them nevertheless."""
+    raise ValueError(word)

@@ -6,18 +6,24 @@ pytest and `channels.testing`, and nothing of labserver. https://channels.readth
 
 import keyword
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, count
 from textwrap import fill
 from typing import Any
 
-from labserver.errors import NotRecorded
+from labserver.errors import NotAnApplication, NotRecorded
 
 from .conversation import Step, apart, steps
-from .literal import LIKE, WIDTH, Writer, quoted_bytes
+from .literal import LIKE, WIDTH, Writer, is_place, place
 from .protocol import AnyEvent
-from .testbody import Body, Needs
+from .testbody import Body, Import, Needs
 
 _NOWHERE = "mysite.asgi:application"
+
+_TAKEN = re.compile(
+    r"(application|ws|http)(_\d+)?|(http_\d+_)?response|body|connected|json|pytest|re|request|subprotocol"
+)
+"""Names that mean something else inside a test, or to pytest."""
 
 
 class Hidden:
@@ -28,14 +34,16 @@ class Hidden:
         self.names: dict[int, str] = {}
 
     def __call__(self, secret: str, name: str) -> str:
-        if re.fullmatch(r"\x02\d+\x03", secret):
+        if is_place(secret):
             return secret
         if secret not in self.places:
             number = self.places[secret] = len(self.places) + 1
             base = re.sub(r"\W", "_", name.lower())
-            taken = [each for each in self.names.values() if re.fullmatch(rf"{base}(_\d+)?", each)]
-            self.names[number] = f"{base}_{len(taken) + 1}" if taken else base
-        return f"\x02{self.places[secret]}\x03"
+            if not base.isidentifier() or keyword.iskeyword(base) or _TAKEN.fullmatch(base):
+                base = f"secret_{base}"
+            names = chain([base], (f"{base}_{again}" for again in count(2)))
+            self.names[number] = next(each for each in names if each not in self.names.values())
+        return place(self.places[secret])
 
 
 def source(
@@ -51,7 +59,7 @@ def source(
     name: of the test; `test_` is put before it if it is missing. served: for each connection, where its application can
     be imported, `package.module:expression`; empty if nobody knows. events, scopes: with each
     secret in its place (see `Hidden`), named by `secrets`.
-    Raises NotRecorded if there is nothing in it that a test could play.
+    Raises NotRecorded if there is nothing in it that a test could play; NotAnApplication for a name of another form.
     """
     if not name.isidentifier() or keyword.iskeyword(name):
         raise NotRecorded(f"expected a name for a function, such as test_chat, found {name!r}")
@@ -85,28 +93,27 @@ class _Module:
         marks = ["@pytest.mark.asyncio"]
         if fixtures:  # whoever looks a token or a session up asks the database
             marks.insert(0, "@pytest.mark.django_db(transaction=True)")
-        head = self.writer.call(f"async def {name}", [("", lambda *room, name=name: name) for name in fixtures], 0)
+        parameters = [("", lambda *room, name=name: name) for name in fixtures]
+        head = self.writer.call(f"async def {name}", parameters, 0, room=1)
         self.tests.append("\n".join([*marks, f"{head}:", f'    """{body.sentence()}"""', *lines]) + "\n")
 
     def text(self) -> str:
         """The whole module."""
         needs, parts = self.needs, [self._docstring(), ""]
         if self.writer.likes:
-            needs.standard.add("import re")
-        if needs.standard:
-            parts += [*sorted(needs.standard, key=lambda line: (not line.startswith("import"), line)), ""]
-        parts += ["import pytest"]
+            needs.standard.add(("re", ""))
+        foreign = {("pytest", ""), *(("channels.testing", name) for name in needs.testing), *needs.foreign}
         if needs.layer:
-            parts += ["from channels.layers import get_channel_layer"]
-        parts += [f"from channels.testing import {', '.join(sorted(needs.testing))}", ""]
-        parts += [*sorted({*needs.exceptions, *self.applications.imports})]
-        if self.applications.assigned or needs.pages:
-            parts += ["", *self.applications.assigned]
+            foreign.add(("channels.layers", "get_channel_layer"))
+        for imported in (needs.standard, foreign, {*needs.own, *self.applications.imports}):
+            parts += [*_imports(imported, self.applications.notes), ""] if imported else []
+        parts += self.applications.assigned
         for pairs, name in needs.pages.items():
-            parts.append(f"{name} = {self.writer.call('', [('', _pair(pair)) for pair in pairs], 0, '[]')}")
+            headers = [self.writer.header(*pair) for pair in pairs]
+            parts.append(f"{name} = {self.writer.call('', headers, 0, '[]', len(name) + 3)}")
         if self.writer.likes:
             parts += ["", "", LIKE.rstrip()]
-        return "\n".join(parts) + "\n\n\n" + "\n\n".join(self.tests)
+        return "\n".join(parts).rstrip() + "\n\n\n" + "\n\n".join(self.tests)
 
     def _docstring(self) -> str:
         head = '"""Recorded from a live server: what its clients did, and what the application sent.'
@@ -117,32 +124,69 @@ class _Module:
         return f'{head}\n\n{told}\n"""'
 
 
-def _pair(pair: tuple[bytes, bytes]) -> Any:
-    """A header, as the argument of a list."""
-    return lambda *room: f"({', '.join('b' + quoted_bytes(each.decode('latin-1')) for each in pair)})"
+def _imports(imported: Iterable[Import], notes: Mapping[Import, str]) -> list[str]:
+    """Import lines in the order of isort: whole modules, then names, those of a module together; notes stand above."""
+    whole = sorted(f"import {module}" for module, name in imported if not name)
+    by_module: dict[str, list[list[str]]] = {}
+    for module, name in sorted(imported, key=lambda each: (_natural(each[0]), _of_kind(each[1]))):
+        if name:
+            statements = by_module.setdefault(module, [])
+            if statements and " as " not in statements[-1][-1] + name:
+                statements[-1].append(name)
+            else:
+                statements.append([name])
+    lines = []
+    for module, statements in by_module.items():
+        for names in statements:
+            line = f"from {module} import {', '.join(names)}"
+            if len(line) > WIDTH:
+                line = f"from {module} import (\n    " + ",\n    ".join(names) + ",\n)"
+            lines += [*(f"# {notes[module, name]}" for name in names if (module, name) in notes), line]
+    return whole + lines
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """For sorting without regard to case, with 2 before 10."""
+    return [(word, int(number or 0)) for word, number in re.findall(r"(\D*)(\d*)", name.lower())]
+
+
+def _of_kind(name: str) -> tuple[int, list[tuple[str, int]]]:
+    """For sorting constants before classes before all else."""
+    first = name.partition(" ")[0]
+    kind = 0 if first.isupper() and len(first) > 1 else 1 if first[:1].isupper() else 2
+    return kind, _natural(name)
 
 
 class _Applications:
-    """What stands for the application of each connection, and the lines that a module needs for it."""
+    """What stands for the application of each connection, and what a module has to import for it.
+
+    notes: what there is to say of an import.
+    """
 
     def __init__(self, served: Mapping[str, str]):
-        self.names: dict[str, str] = {}
-        self.imports: list[str] = []
+        self.imports: set[Import] = set()
+        self.notes: dict[Import, str] = {}
         self.assigned: list[str] = []
-        places = {place: f"application_{number}" for number, place in enumerate(dict.fromkeys(served.values()), 1)}
+        self._modules: dict[str, str] = {}
+        places = {each: f"application_{number}" for number, each in enumerate(dict.fromkeys(served.values()), 1)}
         if len(places) == 1:
             places = dict.fromkeys(places, "application")
-        for place, name in places.items():
-            self._add(place or _NOWHERE, name, not place)
-        self.names = {connection: places[place] for connection, place in served.items()}
+        for where, name in places.items():
+            self._add(where, name)
+        self.names = {connection: places[where] for connection, where in served.items()}
 
-    def _add(self, place: str, name: str, unknown: bool) -> None:
-        module, _, expression = place.partition(":")
+    def _add(self, where: str, name: str) -> None:
+        module, _, expression = (where or _NOWHERE).partition(":")
+        if not module or not expression:
+            raise NotAnApplication(f"expected 'package.module:name', found {where!r}; write for example {_NOWHERE!r}")
         first, dot, rest = expression.partition(".")
-        note = "  # put your own here: what was recorded has no name to import" if unknown else ""
-        if module == "__main__":
-            note = "  # the notebook; in a project, the module that it is in"
-        alias = "" if dot or first == name else f" as {name}"
-        self.imports.append(f"from {module} import {first}{alias}{note}")
-        if dot:
-            self.assigned.append(f"{name} = {first}.{rest}")
+        local = name
+        if dot:  # the class of a consumer, of which another module may have one by the same name
+            local = first if self._modules.setdefault(first, module) == module else f"{first}_{len(self.imports) + 1}"
+            self.assigned.append(f"{name} = {local}.{rest}")
+        imported = module, first if local == first else f"{first} as {local}"
+        self.imports.add(imported)
+        if not where:
+            self.notes[imported] = "put your own here: what was recorded has no name to import"
+        elif module == "__main__":
+            self.notes[imported] = "the notebook; in a project, the module that it is in"

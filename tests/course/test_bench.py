@@ -25,7 +25,7 @@ from labserver.course.bench import (
     text,
 )
 from labserver.course.exercise import Misconception
-from labserver.live import parity
+from labserver.live import settling
 from labserver.live.server import configure_django
 
 
@@ -124,7 +124,7 @@ async def test_a_crash_is_the_answers(monkeypatch):
 
 async def test_where_an_answer_waits_is_shown(monkeypatch):
     """An application that awaits something else than its next event is told the line in which it does."""
-    monkeypatch.setattr(parity, "STEP", 0.05)
+    monkeypatch.setattr(settling, "STEP", 0.05)
 
     async def dozes(scope, receive, send):
         await asyncio.sleep(10)
@@ -153,7 +153,7 @@ async def test_a_crash_that_a_push_caused_is_found():
 
 async def test_who_does_not_come_to_rest_is_told(monkeypatch):
     """The limit holds for what others cause as well."""
-    monkeypatch.setattr(parity, "STEP", 0.05)
+    monkeypatch.setattr(settling, "STEP", 0.05)
 
     class Slow(AsyncWebsocketConsumer):
         async def receive(self, text_data=None, bytes_data=None):

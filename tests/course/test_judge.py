@@ -14,7 +14,7 @@ from labserver.course import judge as module
 from labserver.course.bench import Bench
 from labserver.course.exercise import Misconception, exercise
 from labserver.course.judge import judge
-from labserver.live import parity
+from labserver.live import settling
 
 CONNECT = {"type": "websocket.connect"}
 
@@ -43,6 +43,16 @@ def test_a_right_answer_passes():
     result = run(right)
     assert str(result) == "✓ 99.1 passed" and repr(result) == str(result)
     assert result._repr_mimebundle_() == {"text/plain": "✓ 99.1 passed", "text/html": "<p><b>✓ 99.1 passed</b></p>"}
+
+
+def test_a_check_may_show_what_it_found_in_a_right_answer():
+    """What a check returns stands below a pass, line by line."""
+
+    @exercise("99.2", title="t", goal="g", minutes=1, hints=("h",))
+    async def counts(answer, bench):
+        return (f"{number} caught" for number in (1, 2))
+
+    assert str(judge(counts, right)).splitlines() == ["✓ 99.2 passed", "1 caught", "2 caught"]
 
 
 def test_a_wrong_answer_has_its_misconception_its_trace_and_a_step():
@@ -176,7 +186,7 @@ def test_a_busy_thread_of_sync_code_is_interrupted(monkeypatch):
 @pytest.mark.parametrize("step", [0, 10])
 def test_an_answer_that_waits_for_something_else_is_told(monkeypatch, step):
     """Sleeping instead of receiving is a misconception with the event after which it happened."""
-    monkeypatch.setattr(parity, "STEP", 0.1)
+    monkeypatch.setattr(settling, "STEP", 0.1)
 
     async def dozes(scope, receive, send):
         while True:

@@ -8,8 +8,9 @@ import pytest
 import websockets.asyncio.client
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus, NegotiationError
 
+from labserver import serve
 from labserver.live.differences import CASES, Row, Table, differences
-from labserver.live.parity import MIB, NO_REASON
+from labserver.live.parity_reasons import MIB, NO_REASON
 
 from ..conftest import serving
 
@@ -101,9 +102,17 @@ SAME = {
 
 
 @pytest.fixture(scope="module")
-def table():
-    """The table, computed once for all tests that read it."""
-    return asyncio.run(differences())
+def computed():
+    """The table, computed once for all tests that read it; and the learner's server, which was there meanwhile."""
+    server = serve(CASES[0].application)
+    yield asyncio.run(differences()), server
+    server.stop()
+
+
+@pytest.fixture
+def table(computed):
+    """The table."""
+    return computed[0]
 
 
 def test_every_case_is_in_the_table(table):
@@ -176,12 +185,15 @@ async def application(scope, receive, send):
 """
 
 
-@pytest.mark.parametrize("server, column", [("daphne", 1), ("uvicorn", 2)])
+DAPHNE = ("daphne", "-b", "127.0.0.1", "-p", "0", "--websocket_connect_timeout", "2")  # not 5: some get no answer
+UVICORN = ("uvicorn", "--host", "127.0.0.1", "--port", "0")
+
+
+@pytest.mark.parametrize("server, column", [(DAPHNE, 1), (UVICORN, 2)], ids=["daphne", "uvicorn"])
 async def test_servers_from_the_command_line_do_the_same(tmp_path, monkeypatch, server, column):
     """Daphne and uvicorn as they are deployed, in a process of their own, without any of the lab's code around them."""
     (tmp_path / "served.py").write_text(SERVED)
-    port = ("-b", "127.0.0.1", "-p", "0") if server == "daphne" else ("--host", "127.0.0.1", "--port", "0")
-    command = ("-m", server, *port, "served:application")
+    command = ("-m", *server, "served:application")
     settings = {"DJANGO_SETTINGS_MODULE": "labserver.project.settings", "PYTHONPATH": str(tmp_path)}
     known = [(name, row[column]) for name, row in DIFFER.items()]
     known += [(name, row[column - 1]) for name, row in SAME.items()]
@@ -221,9 +233,9 @@ async def test_without_uvicorn_its_column_is_empty(monkeypatch):
     assert "not installed" in str(table) and [row.name for row in table.rows] == list(DIFFER)
 
 
-async def test_nothing_is_seen_by_the_learners_server(server):
+def test_nothing_is_seen_by_the_learners_server(computed):
     """The cases run on servers of their own: the learner's trace stays empty."""
-    await differences()
+    _, server = computed
     assert not server.trace.events and not server.connections
 
 

@@ -183,7 +183,7 @@ async def catches(answer, bench):
         found |= await caught(test, Chat.as_asgi(), rest)
     left = bugs.keys() - found
     if not left:
-        return
+        return _drawn(found)
     name, step = "some bugs survive", "Take one line with ○, write a test for what it asks, and check again."
     if not found and len(await _passing(tests, _mute)) == len(tests):
         name, step = CANNOT_FAIL
