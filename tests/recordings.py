@@ -9,7 +9,7 @@ import io
 import json
 import sys
 import types
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 
 from _pytest.outcomes import Failed
 
@@ -46,7 +46,7 @@ class Probe:
         cls.start = cls.log.total if cls.log else 0
 
     @classmethod
-    async def end(cls, id):
+    async def end(cls, id, play):
         """After a cell."""
         if live._server is None:
             return
@@ -57,11 +57,11 @@ class Probe:
         trace._stop = live._server._log.total
         if not trace.scopes:
             return
-        print(json.dumps({"cell": id} | await judged(trace)))
+        print(json.dumps({"cell": id} | await judged(trace, play)))
 
 
-async def judged(trace):
-    """What came of the tests of a trace: their errors on what was recorded, and on versions with a planted bug."""
+async def judged(trace, play):
+    """The tests of a trace; if they are to be played: their errors, and which planted bugs they catch."""
     rows, omitted, names = trace._read()
     hide = testgen.Hidden()
     trace._events(rows, names, hide), trace._scopes(names, omitted, hide)
@@ -70,21 +70,22 @@ async def judged(trace):
         source = trace.to_test("recorded")
     except NotRecorded as error:
         return {"left out": str(error)}
+    if not play:
+        return {"source": source}
     lost = {event.connection for event in trace.events if event.type == "NoRoute"}
-    sent = {event.type for event in trace.events if event.direction == "send" and event.connection not in lost}
-    found = {
-        "tests": source.count("async def test_"),
+    seen = {event.type for event in trace.events if event.direction == "send" and event.connection not in lost}
+    raised = [event for event in trace.events if event.direction == "error" and event.type != "Returned"]
+    seen |= {"error"} if any("by" not in event.message for event in raised) else set()
+    bugs = {name: mutant for name, (needs, mutant) in MUTANTS.items() if needs in seen}
+    return {
         "source": source,
-        "right": await run(source, lambda application: application, secrets),
+        "errors": await run(source, lambda application: application, secrets),
+        "caught": {name: bool(await run(source, mutant, secrets, first=True)) for name, mutant in bugs.items()},
     }
-    for name, (needs, mutant) in MUTANTS.items():
-        if needs in sent:
-            found[name] = await run(source, mutant, secrets)
-    return found
 
 
-async def run(source, version, secrets):
-    """The errors of a module's tests, by their names, for one version of the applications."""
+async def run(source, version, secrets, first=False):
+    """The errors of a module's tests, by their names, for one version of the applications; or the first of them."""
     module = types.ModuleType("recorded_applications")
     vars(module).update({f"number_{number}": version(each) for number, each in enumerate(applications)})
     sys.modules[module.__name__] = module
@@ -93,7 +94,7 @@ async def run(source, version, secrets):
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         exec(compile(source, "<recorded test>", "exec"), space)
         for name, test in list(space.items()):
-            if name.startswith("test_"):
+            if name.startswith("test_") and not (first and errors):
                 try:
                     await test(**{each: secrets[each] for each in inspect.signature(test).parameters})
                 except (Exception, Failed) as error:
@@ -149,7 +150,18 @@ def other_status(event):
     return event | {"status": 418} if event["type"] == "http.response.start" else event
 
 
+def calm(application):
+    """A version of an application that never raises."""
+
+    async def mutated(scope, receive, send):
+        with suppress(Exception):
+            await application(scope, receive, send)
+
+    return mutated
+
+
 MUTANTS = {
+    "does not raise": ("error", calm),
     "another text": ("websocket.send", changed(other_text)),
     "another code": ("websocket.close", changed(other_code)),
     "refuses": ("websocket.accept", changed(refuse)),

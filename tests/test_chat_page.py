@@ -682,7 +682,6 @@ def test_a_session_of_two_browsers_becomes_a_test_that_passes(server, chat, tmp_
     (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nDJANGO_SETTINGS_MODULE = labserver.project.settings\n")
     (tmp_path / "test_chat.py").write_text(source, encoding="utf-8")
-    open("/tmp/t/pytest_out.txt","w").write(pytest_in(tmp_path))
     assert pytest_in(tmp_path) == ""
     (tmp_path / "test_chat.py").write_text(source.replace("psst", "pst", 1), encoding="utf-8")
     assert "pst" in pytest_in(tmp_path)

@@ -38,4 +38,4 @@ def _held(application: Any) -> str:
         for name, module in list(sys.modules.items())
         if getattr(module, "__dict__", {}).get(_USUAL) is application  # no getattr of theirs: some modules load others
     ]
-    return f"{min(found, key=lambda name: (name == '__main__', name))}:{_USUAL}" if found else ""
+    return f"{min(found, key=lambda name: (name.startswith('__'), name))}:{_USUAL}" if found else ""

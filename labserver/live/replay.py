@@ -101,6 +101,7 @@ class _Communicators(_Stage):
         self._layers = Layers(self.log, _here)
         self._clients: dict[str, Any] = {}
         self._received: dict[str, int] = {}
+        self._asked: set[int] = set()  # the numbers of those whose request is complete
 
     def layers(self) -> Any:
         return self._layers.alone()
@@ -120,9 +121,16 @@ class _Communicators(_Stage):
             self._received[name] += 1
             await self._clients[name].input_queue.put(dict(cause.message))
         await asyncio.sleep(0)  # the first time round, its task has not begun
+        number = next((number for number, each in self.numbers.items() if each == name), 0)
+        if cause.type == "http.request" and not cause.message.get("more_body"):
+            self._asked.add(number)
         with contextlib.suppress(TimeLimit):  # it waits for something else: what it sends later is seen later
-            number = next((number for number, each in self.numbers.items() if each == name), 0)
-            await dealt_with(self.recorder, number, self._received.get(name, 0), self._layers.idle)
+            await dealt_with(self.recorder, number, self._received.get(name, 0), self._idle)
+
+    def _idle(self, number: int) -> bool:
+        """Whether a connection waits for its client alone; a view of Django's does so while it makes its response."""
+        working = number in self._asked and self.recorder.live[number].state == "connecting"
+        return not working and self._layers.idle(number)
 
     async def end(self) -> None:
         """Cancel what is left."""

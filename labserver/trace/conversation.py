@@ -21,11 +21,13 @@ class Answer:
     """What an application sent or raised.
 
     event: of direction `send` or `error`. late: seconds since the event before it; more than `SETTLE` if nothing but
-    time has caused it.
+    time has caused it. raced: whether a client's event and a delivery were waiting for the application at once, so
+    that another run may answer them in another order.
     """
 
     event: AnyEvent
     late: float
+    raced: bool = False
 
     @property
     def by_itself(self) -> bool:
@@ -35,15 +37,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event from outside (a client's, or a cell's call of the channel layer), and the answers until the next."""
+    """One event from outside (a client's, or a cell's call of the channel layer), and the answers until the next.
+
+    heard: the connections to which the channel layer delivered what was sent because of it.
+    """
 
     cause: AnyEvent
     answers: list[Answer] = field(default_factory=list)
+    heard: set[str] = field(default_factory=set)
 
     @property
     def connections(self) -> set[str]:
         """Those that the step is about."""
-        return {self.cause.connection, *(answer.event.connection for answer in self.answers)} - {"cell"}
+        return {self.cause.connection, *self.heard, *(answer.event.connection for answer in self.answers)} - {"cell"}
 
 
 def steps(events: Sequence[AnyEvent], scopes: dict[str, dict[str, Any]], omitted: int = 0) -> list[Step]:
@@ -59,7 +65,7 @@ def steps(events: Sequence[AnyEvent], scopes: dict[str, dict[str, Any]], omitted
             "`with server.record() as trace:`, or call trace.clear() first"
         )
     found: list[Step] = []
-    before, refused, there = None, set(), {"cell"}
+    before, refused, there, deliveries = None, set(), {"cell"}, _Deliveries()
     for event in events:
         if event.direction == "receive" or (event.connection == "cell" and event.type in _CALLS):
             found.append(Step(event))
@@ -67,13 +73,59 @@ def steps(events: Sequence[AnyEvent], scopes: dict[str, dict[str, Any]], omitted
             if event.connection not in there:  # it did not even look at what its client wants
                 found.append(Step(_opening(event)))
             if found:
-                found[-1].answers.append(Answer(event, event.at - before.at if before else 0))
+                step, raced = deliveries.cause(event.connection, found[-1])
+                step.answers.append(Answer(event, event.at - before.at if before else 0, raced))
+        deliveries.see(event, found)
         if event.direction != "layer":  # it may join a group before it looks
             there.add(event.connection)
         if event.direction == "error" and event.type == "NoRoute":
             refused.add(event.connection)  # what follows is said by the lab's server, not by the application
         before = event
     return found
+
+
+class _Deliveries:
+    """Which step a delivery by the channel layer belongs to: the one that sent it, even if others have begun since.
+
+    A client may go on while its message is on its way to all. A test that waits for the message first is a steady one.
+    Where both have come before the application has answered either, nobody has promised an order.
+    """
+
+    def __init__(self) -> None:
+        self._sent: dict[str, Step] = {}
+        self._to: dict[str, Step] = {}
+        self._waiting: dict[str, str] = {}  # connection -> what it has not answered yet: `client` or `layer`
+        self._raced: set[str] = set()
+
+    def cause(self, connection: str, last: Step) -> tuple[Step, bool]:
+        """The step that an answer belongs to, and whether its order is a matter of luck."""
+        if connection in self._raced:
+            return last, True
+        return self._to.get(connection, last), False
+
+    def see(self, event: AnyEvent, found: list[Step]) -> None:
+        """Take note of what an application got, called and sent."""
+        name = event.connection
+        if event.direction == "receive":
+            self._to.pop(name, None)
+            self._raced.discard(name)
+            self._comes(name, "client")
+        elif event.direction == "layer" and found:
+            content = repr(event.message.get("message"))
+            if event.type in _CALLS:
+                self._sent[content] = self._to.get(name, found[-1])
+                self._waiting.pop(name, None)
+            elif event.type == "receive" and content in self._sent:
+                self._to[name] = self._sent[content]
+                self._to[name].heard.add(name)
+                self._comes(name, "layer")
+        elif event.direction == "send":
+            self._waiting.pop(name, None)
+
+    def _comes(self, name: str, whence: str) -> None:
+        if self._waiting.get(name, whence) != whence:
+            self._raced.add(name)
+        self._waiting[name] = whence
 
 
 def _opening(event: AnyEvent) -> AnyEvent:
@@ -86,7 +138,7 @@ def apart(found: Iterable[Step], events: Iterable[AnyEvent]) -> list[list[Step]]
     """The steps of connections that have nothing to do with each other, apart, in order of their first step.
 
     Together belong: whom one step is about, and who was in a group at the same time. A cell's call that nobody
-    answered belongs to nobody.
+    heard belongs to nobody.
     """
     found = [step for step in found if step.connections]
     together: dict[str, set[str]] = {}

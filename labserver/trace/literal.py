@@ -43,7 +43,7 @@ _CHANGING = re.compile(
     r"|(?P<address>\b0x[0-9a-fA-F]{4,}\b)"
     r"|(?P<port>(?<=127\.0\.0\.1:)\d+|(?<=localhost:)\d+)"
     r"|(?P<channel><channel(?: of [\w-]+)?>)"
-    r"|(?P<secret>\[redacted\]|\x02\x1f\d+\x1f\x03)"
+    r"|(?P<secret>\[redacted\]|\x02\x05\d+\x05\x03)"
 )
 _PATTERNS = {
     "uuid": r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
@@ -57,12 +57,12 @@ _PATTERNS = {
 }
 _EPOCH = (1_500_000_000, 4_000_000_000)  # seconds since 1970, from 2017 on
 _SPECIAL = re.compile(r"([.^$*+?{}\[\]\\|()])")
-_PLACE = re.compile(r"\x02\x1f(\d+)\x1f\x03")
+_PLACE = re.compile(r"\x02\x05(\d+)\x05\x03")
 
 
 def place(number: int) -> str:
     """What stands for a secret until the source is written: no text that a client sends, in what any bytes can hold."""
-    return f"\x02\x1f{number}\x1f\x03"
+    return f"\x02\x05{number}\x05\x03"
 
 
 def json_of(text: str) -> str:
@@ -216,7 +216,7 @@ class Writer:
         if re.fullmatch(_PLACE, value):
             return names[0]
         source = quoted(value.replace("{", "{{").replace("}", "}}"))
-        return "f" + re.sub(r"\\x02\\x1f(\d+)\\x1f\\x03", lambda m: f"{{{self.secrets[int(m[1])]}}}", source)
+        return "f" + re.sub(r"\\x02\\x05(\d+)\\x05\\x03", lambda m: f"{{{self.secrets[int(m[1])]}}}", source)
 
 
 _RUN = re.compile(r"(.)\1{39,}", re.DOTALL)
@@ -258,11 +258,12 @@ def quoted(text: str) -> str:
 
 
 def _requoted(source: str) -> str:
-    if source[0] == "'" and '"' not in source:
-        return f'"{source[1:-1]}"'
-    if '"' in source and "\\'" in source and source.count("\\'") >= source.count('"'):
-        return '"' + source[1:-1].replace("\\'", "'").replace('"', '\\"') + '"'
-    return source
+    """What `repr` wrote, in double quotes unless that takes more escapes."""
+    inner = source[1:-1]
+    if source[0] == '"' or inner.count("'") < inner.count('"'):
+        return source
+    inner = re.sub(r"\\(.)", lambda m: "'" if m[1] == "'" else m[0], inner)  # no escape is one of the next sign
+    return '"' + inner.replace('"', '\\"') + '"'
 
 
 def quoted_bytes(text: str) -> str:

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
@@ -25,12 +26,13 @@ _SHORT = 200
 """Bytes of an HTTP body that a test compares; of a longer one it looks at the beginning of what a person reads."""
 
 _UNSAID = {"connection", "upgrade", "user-agent", "pragma", "cache-control", "dnt", "referer", "content-length"}
+_UNSAID |= {"upgrade-insecure-requests", "priority"}
 """Headers that differ between clients, and that hardly any application looks at; with `accept…` and `sec-…`."""
 
 _SAID = {"accept-language", "content-type"}
 
-_PAGE = ("host", "origin")
-"""Headers that tell where a page is from; they stand once, at the top of a module."""
+_PAGE = ("host", "origin", "accept-language")
+"""Headers that tell of a page and of who looks at it; they stand once, at the top of a module."""
 
 _BEGIN = 60
 """Characters at the beginning of a long text that a test looks at."""
@@ -81,6 +83,7 @@ class Body:
         self._lines: list[str] = []
         self.open: list[str] = []
         self.over: set[str] = set()
+        self.crashed: set[str] = set()  # what their background tasks still send, nobody gets
         self.restless = {answer.event.connection for step in part for answer in step.answers if answer.by_itself}
 
     def sentence(self) -> str:
@@ -218,35 +221,63 @@ class Body:
 
     def _unread(self, name: str, events: Iterable[AnyEvent]) -> None:
         """What was sent before a crash; after one a communicator hands out nothing but the error."""
-        for event in events:
-            if event.direction == "send":
-                self._expect(f"{self.names[name]}.output_queue.get_nowait()", event.message)
+        for event in takewhile(lambda event: not _raised(event), events):
+            self._expect(f"{self.names[name]}.output_queue.get_nowait()", event.message)
 
     # --- answers -------------------------------------------------------------------------------------------------
 
     def _answers(self, answers: list[Answer]) -> None:
         crashed = {answer.event.connection for answer in answers if _raised(answer.event)}
+        raced = self._raced(answers, crashed)
         for answer in answers:
             event = answer.event
             ws = self.names[event.connection]
-            if _raised(event):
+            if event.connection in raced:
+                raced[event.connection].remove(event)
+                if not raced[event.connection]:
+                    self._in_any_order(ws, _of(event.connection, answers))
+            elif _raised(event):
                 self.over.add(event.connection)
                 self._raises(event, f"await {ws}.wait({_patience(answer)})")
-                self._unread(
-                    event.connection, [each.event for each in answers if each.event.connection == event.connection]
-                )
+                self._unread(event.connection, _of(event.connection, answers))
+                self.crashed.add(event.connection)
             elif event.direction == "error" and event.type != "Returned":
                 self.over.add(event.connection)
                 self._say(f"# a server takes this for an error ({event.type}), and a communicator does not")
                 self._say(f"{ws}.stop()")
-            elif event.direction == "send" and event.connection not in crashed:
+            elif event.direction == "send" and event.connection not in crashed | self.crashed:
                 self._sent(answer)
+
+    def _raced(self, answers: list[Answer], crashed: set[str]) -> dict[str, list[AnyEvent]]:
+        """The texts of connections that another run may send in another order."""
+        found: dict[str, list[AnyEvent]] = {}
+        for answer in answers:
+            found.setdefault(answer.event.connection, []).append(answer.event)
+        late = {answer.event.connection for answer in answers if not answer.raced or answer.late > _SLOW}
+        return {
+            name: events
+            for name, events in found.items()
+            if len(events) > 1 and name not in crashed | late and all(map(self._exact_text, events))
+        }
+
+    def _exact_text(self, event: AnyEvent) -> bool:
+        """Whether it is a text that is the same on every run."""
+        text = event.message.get("text")
+        plain = set(event.message) == {"type", "text"} and isinstance(text, str) and not cut(text)
+        return event.type == "websocket.send" and plain and pattern(text, self.write.known) is None
+
+    def _in_any_order(self, ws: str, events: list[AnyEvent]) -> None:
+        self._say(f"replies = [await {ws}.receive_from() for _ in range({len(events)})]")
+        self._expect("sorted(replies)", sorted(event.message["text"] for event in events))
 
     def _sent(self, answer: Answer) -> None:
         message, ws, patience = answer.event.message, self.names[answer.event.connection], _patience(answer)
         keys, text = set(message) - {"type"}, message.get("text")
         if answer.event.type == "http.response.start":  # its headers may be lists or tuples, of bytes in any case
             self._say(f'assert (await {ws}.receive_output({patience}))["status"] == {message.get("status")}')
+            return
+        if len(message.get("body") or b"") > _SHORT:
+            self._say(f'assert (await {ws}.receive_output({patience}))["type"] == "{answer.event.type}"')
             return
         data = message.get("bytes")
         if answer.event.type != "websocket.send" or not (
@@ -361,6 +392,11 @@ class Body:
         return before, lambda indent, room: self.write.sent(value, indent, room)
 
 
+def _of(name: str, answers: list[Answer]) -> list[AnyEvent]:
+    """What the application of one connection answered."""
+    return [answer.event for answer in answers if answer.event.connection == name]
+
+
 def _as_is(source: str) -> Argument:
     return "", lambda indent, room: source
 
@@ -387,7 +423,7 @@ def _path(scopes: Mapping[str, Mapping[str, Any]], name: str) -> str:
 
 def _asked(scope: Mapping[str, Any]) -> str:
     """The path and the query string, as they stand in a URL."""
-    return target({**scope, "path": quote(str(scope.get("path", "/")), safe="/~:@!$&'()*+,=\x02\x1f\x03")})
+    return target({**scope, "path": quote(str(scope.get("path", "/")), safe="/~:@!$&'()*+,=\x02\x05\x03")})
 
 
 def _raised(event: AnyEvent) -> bool:
@@ -400,8 +436,10 @@ def _plainly_accepted(event: AnyEvent) -> bool:
 
 
 def _complete(whole: list[AnyEvent]) -> bool:
-    """Whether a response has begun and ended."""
+    """Whether a response has begun and ended, in the form that a communicator can put together."""
     types = [event.type for event in whole]
+    if not all("body" in event.message for event in whole[1:]):
+        return False  # the body may be left out, and Channels' communicator asks for it
     return types[:1] == ["http.response.start"] and len(whole) > 1 and not whole[-1].message.get("more_body")
 
 

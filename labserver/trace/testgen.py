@@ -68,9 +68,9 @@ def source(
     if not parts:
         raise NotRecorded("expected a trace of at least one connection, found none; connect to the server first")
     module = _Module(served, scopes, secrets)
-    for number, part in enumerate(parts, 1):
-        module.test(name if len(parts) == 1 else f"{name}_{number}", part)
-    return module.text()
+    for part in parts:
+        module.test(part)
+    return module.text(name)
 
 
 class _Module:
@@ -80,25 +80,32 @@ class _Module:
         self.applications = _Applications(served)
         self.needs = Needs(scopes, self.applications.names)
         self.writer = Writer(secrets)
-        self.tests: list[str] = []
+        self.tests: list[tuple[list[str], list[str]]] = []
         self.fixtures: set[str] = set()
 
-    def test(self, name: str, part: list[Step]) -> None:
-        """Add one test."""
+    def test(self, part: list[Step]) -> None:
+        """Add one test: the fixtures that it needs, and its lines; one that is there already is not added again."""
         self.writer.used = set()
         body = Body(self.needs, self.writer, part)
         lines = body.lines()
         fixtures = sorted(self.writer.used)
         self.fixtures |= set(fixtures)
+        test = fixtures, [f'    """{body.sentence()}"""', *lines]
+        if test not in self.tests:  # a page that is loaded twice
+            self.tests.append(test)
+
+    def _source(self, name: str, fixtures: list[str], lines: list[str]) -> str:
         marks = ["@pytest.mark.asyncio"]
         if fixtures:  # whoever looks a token or a session up asks the database
             marks.insert(0, "@pytest.mark.django_db(transaction=True)")
-        parameters = [("", lambda *room, name=name: name) for name in fixtures]
+        parameters = [("", lambda *room, fixture=fixture: fixture) for fixture in fixtures]
         head = self.writer.call(f"async def {name}", parameters, 0, room=1)
-        self.tests.append("\n".join([*marks, f"{head}:", f'    """{body.sentence()}"""', *lines]) + "\n")
+        return "\n".join([*marks, f"{head}:", *lines]) + "\n"
 
-    def text(self) -> str:
-        """The whole module."""
+    def text(self, name: str) -> str:
+        """The whole module, its tests numbered if there are several."""
+        names = [name] if len(self.tests) == 1 else [f"{name}_{number}" for number in range(1, len(self.tests) + 1)]
+        tests = [self._source(name, *test) for name, test in zip(names, self.tests, strict=True)]
         needs, parts = self.needs, [self._docstring(), ""]
         if self.writer.likes:
             needs.standard.add(("re", ""))
@@ -113,7 +120,7 @@ class _Module:
             parts.append(f"{name} = {self.writer.call('', headers, 0, '[]', len(name) + 3)}")
         if self.writer.likes:
             parts += ["", "", LIKE.rstrip()]
-        return "\n".join(parts).rstrip() + "\n\n\n" + "\n\n".join(self.tests)
+        return "\n".join(parts).rstrip() + "\n\n\n" + "\n\n".join(tests)
 
     def _docstring(self) -> str:
         head = '"""Recorded from a live server: what its clients did, and what the application sent.'
@@ -141,7 +148,8 @@ def _imports(imported: Iterable[Import], notes: Mapping[Import, str]) -> list[st
             line = f"from {module} import {', '.join(names)}"
             if len(line) > WIDTH:
                 line = f"from {module} import (\n    " + ",\n    ".join(names) + ",\n)"
-            lines += [*(f"# {notes[module, name]}" for name in names if (module, name) in notes), line]
+            noted = [f"# {notes[module, name]}" for name in names if (module, name) in notes]
+            lines += [*([""] if lines and noted else []), *noted, line]
     return whole + lines
 
 

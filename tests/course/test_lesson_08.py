@@ -1,5 +1,6 @@
 """What the exercises of lesson 08 say of consumers is so, live; and who tests in another way passes too."""
 
+import asyncio
 import contextlib
 import json
 from pathlib import Path
@@ -94,6 +95,124 @@ def test_silence_may_be_proved_by_the_next_message(names):
             await each.disconnect()
 
     assert judge(find("08.3"), with_a_last_one).outcome == "passed"
+
+
+BAD = (
+    "[" * 100_000,
+    '{"text": 5}',
+    '{"text": "a", "to": "al ice"}',
+    '{"text": "a", "to": ""}',
+    '{"text": "a", "to": []}',
+)
+"""What a client may send to the chat, though it is no message, beside what the solution sends."""
+
+
+@pytest.mark.parametrize("where", ["the notebook's", "the check's"])
+async def test_the_chat_keeps_its_promises(names, where):
+    """What is no message, or no name, is answered with an error, and the connection goes on."""
+    chat = names["Chat"] if where == "the notebook's" else lesson_08_mutants.Chat
+
+    async def bad(application):
+        async with names["joined"](application, "alice") as alice, names["joined"](application, "bob") as bob:
+            for said in BAD:
+                await alice.send_to(said)
+                assert (await alice.receive_json_from())["type"] == "error"
+            await alice.send_to(bytes_data=b"hello")
+            assert (await alice.receive_json_from())["type"] == "error"
+            await alice.send_json_to({"text": "hello", "to": "bob"})
+            assert await bob.receive_json_from() == names["message"]("alice", "hello", private=True)
+            assert await alice.receive_nothing()
+
+    assert (await ran(bad, chat.as_asgi())).error is None
+
+
+@pytest.mark.parametrize("name", [b"al%20ice", b"al%FFice", b"al\xffice", b"a" * 100, b""])
+@pytest.mark.parametrize("where", ["the notebook's", "the check's"])
+async def test_the_chat_refuses_what_is_no_name(names, where, name):
+    """Without a name that a group can have the client is told so, and closed with 4001; what it sends goes nowhere."""
+    chat = names["Chat"] if where == "the notebook's" else lesson_08_mutants.Chat
+
+    async def nameless(application):
+        async with names["joined"](application, "bob") as bob:
+            communicator = WebsocketCommunicator(application, "/ws/")
+            communicator.scope["query_string"] = b"name=" + name
+            assert (await communicator.connect())[0]
+            assert (await communicator.receive_json_from())["type"] == "error"
+            assert await communicator.receive_output() == {"type": "websocket.close", "code": 4001}
+            await communicator.send_json_to({"text": "hello"})
+            await communicator.disconnect()
+            assert await bob.receive_nothing()
+
+    assert (await ran(nameless, chat.as_asgi())).error is None
+
+
+def test_a_message_without_a_connection_is_no_crash(names):
+    """The chat is not blamed, nor is it the test's, where a client leaves that has never come."""
+
+    async def leaves(application):
+        await WebsocketCommunicator(application, "/ws/").disconnect()
+
+    assert judge(find("08.4"), [leaves, *names["tests"]]).outcome == "passed"
+
+
+def test_what_is_no_test_is_told_what_it_is(names):
+    """Called already, not awaited, or a list: each is said without an address."""
+
+    async def yields(application):
+        yield
+
+    called = names["test_refused"](None)
+    told = [judge(find("08.2"), each) for each in (called, yields, [names["test_refused"]], 5)]
+    assert [each.name for each in told] == ["not a test"] * 4
+    assert [each.found.partition(":")[0] for each in told] == [
+        "found what test_refused(…) returns",
+        "nothing of yields can be awaited",
+        "found an instance of list",
+        "found an instance of int",
+    ]
+
+
+def test_a_failing_assertion_says_what_the_test_had_read(names):
+    """The event is shown, if there is one."""
+
+    async def compares(application):
+        communicator = WebsocketCommunicator(application, "/")
+        await communicator.send_input({"type": "websocket.connect"})
+        assert await communicator.receive_output() == {"type": "websocket.accept"}
+
+    async def reads_nothing(application):
+        communicator = WebsocketCommunicator(application, "/")
+        await communicator.send_input({"type": "websocket.connect"})
+        assert await communicator.receive_nothing()
+
+    found = [judge(find("08.2"), each).found for each in (compares, reads_nothing)]
+    assert found[0].endswith("had read is {'type': 'websocket.accept', 'subprotocol': None}")
+    assert found[1].startswith("the test raised AssertionError") and "had read" not in found[1]
+
+
+def test_who_waits_for_a_first_event_is_told_that_nothing_came():
+    """Without websocket.connect no consumer says a word."""
+
+    async def forgets(application):
+        await WebsocketCommunicator(application, "/").receive_output()
+
+    result = judge(find("08.2"), forgets)
+    assert result.name == "a time-out cancels the application" and result.found.startswith("nothing had come; ")
+
+
+def test_stopping_by_force_is_no_peaceful_end(names):
+    """A communicator that is stopped has cancelled its application, without any time-out."""
+
+    async def stops(application):
+        communicator = WebsocketCommunicator(application, "/")
+        await communicator.connect()
+        assert await communicator.receive_json_from() == {"type": "jwt-expired"}
+        assert await communicator.receive_output() == {"type": "websocket.close", "code": 4003}
+        assert await communicator.receive_nothing()
+        communicator.stop()
+        await asyncio.wait([communicator.future])
+
+    assert judge(find("08.2"), stops).name == "leaves the communicator running"
 
 
 def test_one_test_is_a_list_of_one(names):

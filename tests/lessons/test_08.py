@@ -262,10 +262,14 @@ async def test_before_accept_no_client_sees_what_a_test_sees(workshop):
     assert await refused(space, space.Expired) == 500
 
 
-async def test_the_table_of_differences_is_computed(workshop):
-    """E5: on daphne codes and messages before accept are lost, and accept, message, close are the same for all."""
-    space = await workshop(*CONNECTED, "parity", "differences")
+async def test_the_table_of_differences_is_computed(workshop, printed):
+    """E5: on daphne codes and messages before accept are lost; five rows are read first, then there is the table."""
+    space = await workshop(*CONNECTED, "parity")
+    lines = await printed("differences", "table")
     rows = {row.name: row for row in space.table.rows}
+    assert [line for line in lines if not line.startswith(" ")] == space.five
+    assert lines[1:3] == ["  test   (('close', 4003),)", "  client (('refused', 403),)"]
+    assert "accept, message, close" in {row.name for row in space.table.same}
 
     assert len(rows) >= 12
     assert (rows["close before accept"].communicator, rows["close before accept"].daphne) == (
@@ -294,7 +298,7 @@ async def test_what_a_communicators_scope_lacks(workshop, printed):
     await workshop(*CONNECTED)
 
     assert await printed("scope", "routed") == [
-        "in the scope: ['asgi', 'client', 'raw_path', 'root_path', 'server']",
+        "only in the live scope: ['asgi', 'client', 'raw_path', 'root_path', 'server']",
         "its headers: []",
         "for the consumer: 'url_route'",
         "for the consumer: 'user'",
@@ -338,14 +342,17 @@ async def test_async_tests_need_a_database_without_a_transaction(workshop, print
     """With a transaction rows stay and fixtures are not seen; without one all is well, in another database."""
     await workshop(*FILES, *VISITORS[2:-1])
 
-    assert outcomes(await printed("database")) == {
+    lines = await printed("database")
+    assert outcomes(lines) == {
         "test_unmarked": "FAILED",
         "test_create": "PASSED",
         "test_empty": "FAILED",
+        "test_row": "FAILED",
         "test_token": "FAILED",
     }
+    assert any("test_row" in line and "table is locked" in line for line in lines)
     lines = await printed("transaction")
-    assert outcomes(lines) == dict.fromkeys(("test_create", "test_empty", "test_token"), "PASSED")
+    assert outcomes(lines) == dict.fromkeys(("test_create", "test_empty", "test_row", "test_token"), "PASSED")
     assert lines[-1].endswith("['alice', 'bob', 'carol']")
 
 

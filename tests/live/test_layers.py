@@ -411,6 +411,39 @@ def test_a_manager_is_wrapped_once():
     assert wrapped.groups(1) == () and wrapped.idle(1)
 
 
+async def _stays(work):
+    """A hop to where the caller is."""
+    return await work
+
+
+@pytest.mark.parametrize("installed", [True, False])
+async def test_layers_of_ones_own_are_alone(installed):
+    """Inside they are new and recorded in their own log; outside all is as it was, also after an error."""
+    manager_before = vars(channel_layers).copy()
+    outer, inner = layers.Layers(Log(), _stays), layers.Layers(Log(), _stays)
+    try:
+        vars(channel_layers).pop("make_backend", None)  # of a server that has been here
+        channel_layers.backends = {}
+        if installed:
+            outer.install(channel_layers)
+        before = get_channel_layer() if installed else None
+        there = vars(channel_layers).copy()
+        with pytest.raises(ValueError, match="inside"), inner.alone():
+            mine = get_channel_layer()
+            assert mine is not before and isinstance(mine, layers.RecordedLayer) and inner.each() == [mine]
+            await mine.group_add("room", "mine")
+            await mine.group_send("room", {"type": "x"})
+            raise ValueError("inside")
+        assert vars(channel_layers) == there
+        assert len(inner._log.rows(0, None)[0]) == 2 and outer._log.total == 0
+        if installed:
+            await get_channel_layer().group_send("room", {"type": "x"})
+            assert get_channel_layer() is before and outer._log.total == 1
+    finally:
+        vars(channel_layers).clear()
+        vars(channel_layers).update(manager_before)
+
+
 async def test_a_connection_is_idle_when_every_channel_of_its_is_waited_on():
     """Something is on its way into a consumer until it waits on its channel again."""
     log = Log()

@@ -162,6 +162,74 @@ async def test_waiting_is_known_even_when_the_wait_is_cancelled():
     assert seen == [True, False, False]
 
 
+async def test_a_connection_remembers_what_was_served_to_it():
+    """Tests that are made of a recording import the application by the name it was served under then."""
+    wire = Wire(None)
+    for served in ("mysite.asgi:application", ""):
+        wire.recorder.swap(_accepting, served)
+        wire.events.put_nowait(CONNECT)
+        wire.events.put_nowait(DISCONNECT)
+        await wire.run()
+    assert (wire.log.served(1), wire.log.served(2)) == ("mysite.asgi:application", "")
+
+
+async def _accepting(scope, receive, send):
+    await receive()
+    await send(ACCEPT)
+    await receive()
+
+
+class Room:
+    """Holds an exception, as Django's models do."""
+
+    class DoesNotExist(Exception):
+        """No such room."""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("no"), {"type": "ValueError", "text": "no", "module": "builtins"}),
+        (
+            Room.DoesNotExist("no"),
+            {"type": "DoesNotExist", "text": "no", "module": __name__, "class": "Room.DoesNotExist"},
+        ),
+    ],
+)
+async def test_a_crash_tells_where_its_class_can_be_imported(error, told, capsys):
+    """An error is recorded with its module, and with its path there if that is more than its name."""
+
+    async def application(scope, receive, send):
+        raise error
+
+    wire = Wire(application)
+    with pytest.raises(type(error)):
+        await wire.run()
+    (event,) = wire.trace.events
+    assert event.message.pop("where").startswith("test_recorder.py, line ")
+    assert event.message == told
+
+
+@pytest.mark.parametrize("by", ["server", "application"])
+async def test_what_the_server_would_not_take_is_told_apart(by, capsys):
+    """An error that the server's `send` has raised is marked: a communicator raises none there."""
+
+    async def application(scope, receive, send):
+        await send(ACCEPT)
+        raise RuntimeError("accepted already")
+
+    wire = Wire(application)
+    if by == "server":
+
+        async def refusing(message):
+            raise RuntimeError("accepted already")
+
+        wire.send = refusing
+    with pytest.raises(RuntimeError):
+        await wire.run()
+    assert wire.trace.events[-1].message.get("by") == ("server" if by == "server" else None)
+
+
 async def test_a_swap_changes_the_version():
     """Every application that is swapped in has the next version."""
 

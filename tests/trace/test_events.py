@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from labserver.errors import TimeLimit
+from labserver.errors import NotRecorded, TimeLimit
 from labserver.trace.events import CELL, LIMIT, WAIT_LIMIT, Event, Log, Trace, plain
 
 SCOPE = {"type": "websocket", "path": "/ws/echo/", "query_string": b"token=abc", "headers": [(b"cookie", b"a=b")]}
@@ -202,6 +202,44 @@ def test_ten_thousand_events_are_drawn_in_bounded_size():
     bundle = trace._repr_mimebundle_()
     assert len(trace) == LIMIT
     assert len(bundle["image/svg+xml"]) < 200_000 and len(bundle["text/plain"].splitlines()) < 410
+
+
+def test_a_trace_becomes_a_test():
+    """The test plays what is in the trace, on the application that was served then or the one that is named."""
+    log = Log()
+    echo(log, "before")
+    trace = Trace(log)
+    number = log.open({**SCOPE, "query_string": b""}, "chat.asgi:application")
+    log.add(number, "receive", {"type": "websocket.connect"})
+    log.add(number, "send", {"type": "websocket.close", "code": 4001})
+    source = trace.to_test("refusal")
+    assert "from chat.asgi import application\n" in source and "async def test_refusal(a):" in source
+    assert 'receive_output() == {"type": "websocket.close", "code": 4001}' in source and "before" not in source
+    assert "from other import site as application\n" in trace.to_test("refusal", application="other:site")
+    trace.clear()
+    with pytest.raises(NotRecorded, match="found none"):
+        trace.to_test("refusal")
+
+
+async def test_a_trace_is_played_by_whoever_it_was_given():
+    """The player gets the steps with all that clients sent, the same as people may see them, scopes, and the target."""
+    played = []
+
+    async def play(*what):
+        played.append(what)
+        return "a replay"
+
+    log = Log()
+    trace = Trace(log, play=play)
+    echo(log, '{"token": "s3cret"}')
+    assert await trace.replay("target") == await trace.newest(9).replay("target") == "a replay"
+    (exact, shown, scopes, target), _ = played
+    assert [step.cause.type for step in exact] == [step.cause.type for step in shown] != []
+    assert exact[1].cause.message["text"] == '{"token": "s3cret"}' and target == "target"
+    assert "s3cret" not in str(shown)
+    assert scopes["ws-1"] == log.scope(1)
+    with pytest.raises(NotRecorded, match="expected a trace of a live server, found one without"):
+        await Trace(log).replay("target")
 
 
 def test_the_room_imports_no_framework():

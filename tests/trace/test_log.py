@@ -133,6 +133,17 @@ def test_a_connection_is_announced_by_its_scope():
     assert (log.kind(number), log.opened(number)) == ("http", 1)
 
 
+def test_a_connection_knows_where_its_application_can_be_imported():
+    """What was served then is kept with each connection; nobody knows it of a connection that is forgotten."""
+    log = Log(limit=2)
+    assert log.last == 0
+    first = log.open({"type": "websocket"}, "mysite.asgi:application")
+    second = log.open({"type": "websocket"})
+    assert (log.served(first), log.served(second), log.last) == ("mysite.asgi:application", "", second)
+    log.open({"type": "http"})
+    assert (log.served(first), log.served(99), log.last) == ("", "", 3)
+
+
 def test_a_forgotten_connection_is_taken_for_a_websocket():
     """Scopes are bounded as rows are: the oldest goes, and reading it is no error."""
     log = Log(limit=2)

@@ -120,3 +120,69 @@ def test_bytes_stay_bytes(payload):
     assert isinstance(redact.message(payload), bytes)
     if b"=" not in payload and b":" not in payload and b"eyJ" not in payload and b"earer" not in payload.lower():
         assert redact.message(payload) == payload
+
+
+# --- what else may stand in the place of a secret ------------------------------------------------------------------
+
+
+class Numbered:
+    """Gives every secret a number, and keeps the name that it went by."""
+
+    def __init__(self):
+        self.secrets = {}
+
+    def __call__(self, secret, name):
+        self.secrets.setdefault(secret, name)
+        return f"<{list(self.secrets).index(secret) + 1}>"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "secrets"),
+    [
+        (f"Token {JWT}", "Token <1>", {JWT: "token"}),
+        ("Bearer 0123456789abcdef", "Bearer <1>", {"0123456789abcdef": "token"}),
+        ("/?access_token=abc&b=1&password=abc", "/?access_token=<1>&b=1&password=<1>", {"abc": "access_token"}),
+        ('{"csrftoken": "abc", "x": 1}', '{"csrftoken": "<1>", "x": 1}', {"abc": "csrftoken"}),
+        ('{"token": ""}', '{"token": "<1>"}', {"": "token"}),
+        ('{"secret": 1234}', '{"secret": <1>}', {"1234": "secret"}),
+        ("{'Password': 'a'}", "{'Password': '<1>'}", {"a": "Password"}),
+    ],
+)
+def test_a_secret_is_given_with_the_name_it_goes_by(text, shown, secrets):
+    """Who wants something else in the place of a secret gets the secret, exactly, and its name."""
+    hide = Numbered()
+    assert redact.text(text, hide=hide) == shown
+    assert hide.secrets == secrets
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        (b"Cookie", b"sessionid=abc; theme=dark", b"sessionid=<1>; theme=<2>"),
+        (b"cookie", b"sessionid=abc; alone; a=", b"sessionid=<1>; <2>; a=<3>"),
+        (b"set-cookie", b"sessionid=abc; Path=/; HttpOnly", b"sessionid=<1>; Path=/; HttpOnly"),
+        (b"authorization", b"Bearer abc", b"Bearer <1>"),
+        (b"authorization", b"abc", b"<1>"),
+        (b"Proxy-Authorization", b"Digest a=b, c=d", b"Digest <1>"),
+        (b"x-api-key", b"two words", b"<1>"),
+        (b"X-CSRFToken", b"abc", b"<1>"),
+        (b"x-room", b"blue", b"blue"),
+    ],
+)
+def test_of_a_secret_header_what_is_no_secret_is_kept(name, value, shown):
+    """Names of cookies and the scheme of a token are no secrets; of any other secret header nothing is kept."""
+    assert redact.scope({"headers": [[name, value]]}, Numbered()) == {"headers": [[name, shown]]}
+    hidden = b"[redacted]" if value != shown else value
+    assert redact.scope({"headers": [[name, value]]}) == {"headers": [[name, hidden]]}
+
+
+def test_a_whole_message_is_searched_for_whoever_hides():
+    """Entries, lists and bytes are hidden in the same way as by default."""
+    hide = Numbered()
+    message = {"api_key": 12, "n": [{"refresh": "abc"}, b"token=abc"], "headers": [["x-token", "t"], ["odd=token=x"]]}
+    assert redact.message(message, hide=hide) == {
+        "api_key": "<1>",
+        "n": [{"refresh": "<2>"}, b"token=<2>"],
+        "headers": [["x-token", b"<3>"], ["odd=token=<4>"]],
+    }
+    assert hide.secrets == {"12": "api_key", "abc": "refresh", "t": "x-token", "x": "token"}

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import types
 from json import JSONDecodeError
-from pathlib import Path
 
 import pytest
 from _pytest.outcomes import Failed
@@ -418,6 +417,7 @@ raising("of_a_notebook_without_a_word", Notebook())
 raising("of_a_notebook_unspeakably", Notebook("x" * 200))
 raising("with_many_words", ValueError("one word " * 40))
 raising("with_what_changes", ValueError(f"no {UUID} here (0x7f0011223344)"))
+raising("with_signs", ValueError("(" * 50 + " " + "(" * 30))
 raising("unspeakably", ValueError("x" * 200))
 
 
@@ -599,6 +599,46 @@ async def words_to_one_channel(stage):
     await ws.says("hello")
 
 
+@case(told(*answer(b"one")), OTHER_BODY)
+async def a_page_that_is_loaded_twice(stage):
+    await stage.request()
+    await stage.request()
+
+
+@case(told(answer()[0], {"type": "http.response.body"}), OTHER_STATUS, OTHER_BODY)
+async def a_response_without_a_body(stage):
+    await stage.request()
+
+
+@case(told(answer()[0], {"type": "http.response.body", "body": b"x" * 300, "more_body": True}), OTHER_STATUS)
+async def a_stream_of_much(stage):
+    await stage.request()
+
+
+class Chatty(Member):
+    """Sends back what it is told, to whom it was told by."""
+
+    async def receive(self, text_data=None, bytes_data=None):
+        await self.send(text_data=text_data)
+
+
+async def _race(stage, word):
+    """A client speaks while the words of a cell are on their way to it."""
+    ws = await stage.client()
+    message = {"type": "room.message", "text": word}
+    stage.log.add(CELL, "layer", {"type": "group_send", "group": "room", "message": message})
+    stage.log.add(ws.number, "receive", {"type": "websocket.receive", "text": "hello"})
+    stage.log.add(ws.number, "layer", {"type": "receive", "message": message})
+    return ws
+
+
+@case(Chatty.as_asgi(), OTHER_TEXT)
+async def answers_that_raced(stage):
+    ws = await _race(stage, "from a cell")
+    stage.log.add(ws.number, "send", send("from a cell"))
+    stage.log.add(ws.number, "send", send("hello"))
+
+
 async def recorded(name):
     """The stage of a case, after its recording."""
     application, record, _ = CASES[name]
@@ -659,7 +699,7 @@ async def _golden(name, title=None, **options):
 
 
 async def test_an_echo_is_written_as_a_person_would():
-    """Texts, JSON, and bytes have their own methods; a test ends with a look at what else there is, and a disconnect."""
+    """Texts, JSON, and bytes have their own methods; a test ends with a look at what else there is, and leaves."""
     assert await _golden("an_echo", "echo") == ECHO
 
 
@@ -692,7 +732,7 @@ def _of_many_applications():
         "mysite.asgi:number_10",
         "mysite.asgi:number_9",
         "mysite.asgi:zoo",
-        "mysite.asgi:an_application_with_a_name_that_is_long_enough_to_fill_a_line_alone",
+        "mysite.routing:an_application_with_a_name_that_is_long_enough_to_fill_a_line_alone",
         "",
         "__main__:chat",
     ):
@@ -728,6 +768,25 @@ async def test_an_application_in_another_form_is_an_error(place):
     """A name without its module is told how to be written."""
     with pytest.raises(NotAnApplication, match="write for example 'mysite.asgi:application'"):
         await _golden("a_refusal", application=place)
+
+
+async def test_answers_in_an_order_of_luck_are_expected_in_any():
+    """What a client said and what it was told came at once: a test that knew their order would fail some day."""
+    source = await _golden("answers_that_raced")
+    assert (
+        """
+    await ws.send_to(text_data="hello")
+    replies = [await ws.receive_from() for _ in range(2)]
+    assert sorted(replies) == ["from a cell", "hello"]
+"""
+        in source
+    )
+
+
+async def test_the_same_conversation_is_one_test():
+    """What happened twice need not be tested twice."""
+    source = await _golden("a_page_that_is_loaded_twice", "page")
+    assert source.count("async def test_") == source.count("async def test_page():") == 1
 
 
 @pytest.mark.parametrize("name", ["", "two words", "class", "1st"])
@@ -774,7 +833,8 @@ def test_what_takes_its_time_gets_more_of_it(monkeypatch):
         stage.log.add(number, direction, message)
 
     for kind, first, *others in (
-        ("websocket", {"type": "websocket.connect"}, ACCEPT, send("a"), {"type": "ValueError", "text": "late"}),
+        ("websocket", {"type": "websocket.connect"}, ACCEPT, send("a")),
+        ("websocket", {"type": "websocket.connect"}, ACCEPT, {"type": "ValueError", "text": "late"}),
         ("http", {"type": "http.request"}, *answer(b"hello")),
     ):
         number = stage.log.open({"type": kind, "path": "/", "headers": []}, SERVED)
@@ -782,13 +842,8 @@ def test_what_takes_its_time_gets_more_of_it(monkeypatch):
         for other in others:
             later(1.2, "error" if other["type"] == "ValueError" else "send", other)
     source = stage.source()
-    for line in (
-        "ws.connect(timeout=4)",
-        "ws.receive_from(timeout=4)",
-        "ws.wait(timeout=4)",
-        "get_response(timeout=4)",
-    ):
-        assert f"await {line}" in source or f"http.{line}" in source
+    for call in ("ws.connect", "ws.receive_from", "ws.wait", "http.get_response"):
+        assert f"await {call}(timeout=4)" in source
     assert "receive_nothing" not in source
 
 
@@ -953,9 +1008,7 @@ from channels.testing import WebsocketCommunicator
 
 # the notebook; in a project, the module that it is in
 from __main__ import chat as application_10
-from mysite.asgi import (
-    an_application_with_a_name_that_is_long_enough_to_fill_a_line_alone as application_8,
-)
+
 # put your own here: what was recorded has no name to import
 from mysite.asgi import application as application_9
 from mysite.asgi import number_9 as application_6
@@ -964,6 +1017,9 @@ from mysite.asgi import zoo as application_7
 from mysite.chat import MAIN as application_3
 from mysite.chat import Echo
 from mysite.routing import Echo as Echo_2
+from mysite.routing import (
+    an_application_with_a_name_that_is_long_enough_to_fill_a_line_alone as application_8,
+)
 
 application_1 = Echo.as_asgi()
 application_2 = Echo_2.as_asgi()

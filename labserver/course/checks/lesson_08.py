@@ -2,40 +2,28 @@
 
 import asyncio
 import contextlib
-import inspect
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer
 from channels.testing import WebsocketCommunicator
 
-from labserver.course.bench import passes, ran
+from labserver.course.bench import ran
 from labserver.course.exercise import Misconception, exercise
 from labserver.live.recorder import own_lines
 
 from .lesson_05 import but
-
-TIMEOUT = (
-    "a time-out cancels the application",
-    "A receive_output that times out ends the consumer. Where nothing should come, ask receive_nothing.",
+from .lesson_08_watch import (
+    CANNOT_FAIL,
+    RUNNING,
+    TIMEOUT,
+    a_test,
+    asked,
+    cancelled,
+    fair,
+    in_peace,
+    named,
+    not_cancelled,
+    watched,
 )
-CANNOT_FAIL = (
-    "cannot fail",
-    "Is there an assert for each thing that you want? Does a try around it catch what it raises?",
-)
-
-
-def a_test(answer):
-    """Hold that an answer is a test: `async def test_…(application)`."""
-    if not inspect.iscoroutinefunction(answer):
-        step = "Write `async def test_…(application):`, and hand over its name, without brackets."
-        raise Misconception("not a test", f"found {answer!r:.40}", step)
-
-
-def asked(run):
-    """Hold that a test has played a client to the application."""
-    if not run.ends:
-        step = "Open a WebsocketCommunicator(application, …), with the application that the test is handed."
-        raise Misconception("never asks the application", "your test ended, and nobody had connected", step)
-
 
 # --- 08.1 ------------------------------------------------------------------------------------------------------------
 
@@ -81,41 +69,46 @@ class _Leaves(AsyncWebsocketConsumer):
 SITUATIONS = (
     (
         _Refuses,
-        (4001, "a refusal has no code in a test", "connect() returns (False, code) for a close before accept."),
-        (1006, "the code reaches the page", "Before accept there is no WebSocket that could carry a code."),
+        (4001, (1006,), "a refusal has no code in a test", "For a close connect() returns (False, code)."),
+        (1006, (4001,), "the code reaches the page", "Before accept there is no WebSocket that could carry a code."),
     ),
     (
         _Closes,
-        (4001, "an accepted close has no code in a test", "The last event is websocket.close. What does it hold?"),
-        (4001, "a page never sees a code", "Accept came first: there is a WebSocket, and a close frame carries it."),
+        (4001, (1000,), "an accepted close has no code in a test", "The last event is websocket.close. What is in it?"),
+        (4001, (1006,), "a page never sees a code", "Accept came first: there is a WebSocket, and a close frame."),
     ),
     (
         _Greets,
-        ("error", "connect() takes what comes", "connect() reads one event, and asserts that it is an accept."),
-        (1006, "a greeting before accept arrives", "Daphne cannot send before accept: it ends the handshake."),
+        ("error", ("hello",), "connect() takes what comes", "connect() reads one event. Which two does it know?"),
+        (1006, ("hello",), "a greeting before accept arrives", "Daphne cannot send before accept: no WebSocket opens."),
     ),
     (
         _Forbids,
-        (1008, "a test refuses bad codes", "A communicator hands on what the consumer sends. It knows no rules."),
-        (1011, "an application may close with any code", "Daphne takes 1000, and 3000 to 4999. What does it say else?"),
+        (1008, (1011, "error"), "a test refuses bad codes", "A communicator hands on what it gets. It knows no rules."),
+        (1011, (1008,), "an application may close with any code", "Daphne takes 1000, 3000 to 4999. And for others?"),
     ),
     (
         _Crashes,
-        ("error", "a crash stays in the consumer", "In a test both run in one loop: receive_output raises its error."),
-        (1011, "a page gets the error", "The server sees that the application has failed, and says so with a code."),
+        ("error", (1011, "nothing"), "a crash stays in the consumer", "receive_output raises what a consumer raises."),
+        (1011, ("error",), "a page gets the error", "The server sees that the application has failed. It has a code."),
     ),
     (
         _Empty,
-        ("", "a test drops an empty text", "The consumer sends an event with text '', and the test reads that."),
-        ("nothing", "an empty text arrives", "Not all that a consumer sends becomes a frame: section 5 of the lesson."),
+        ("", ("nothing",), "a test drops an empty text", "It sends an event with text ''. The test reads it."),
+        ("nothing", ("",), "an empty text arrives", "Not all that a consumer sends becomes a frame: section 5."),
     ),
     (
         _Leaves,
-        ("bye", "a test ends with the close", "A communicator's queue takes whatever is sent, also after a close."),
-        (4000, "a page hears what comes after a close", "A close frame is the last one on a WebSocket."),
+        ("bye", (4000,), "a test ends with the close", "A communicator's queue takes what is sent after a close."),
+        (4000, ("bye",), "a page hears what comes after a close", "A close frame is the last one on a WebSocket."),
     ),
 )
-"""Each consumer; what a test sees last, and a page; the misconception of whoever says otherwise, and what to do."""
+"""Each consumer; what a test sees last, and a page; what shows a misconception, which one, and what to do."""
+
+STATUS = (
+    "a status is no close code",
+    "A script in a page sees no HTTP status. What does the page's close event say, when no WebSocket has opened?",
+)
 
 
 @exercise(
@@ -125,8 +118,8 @@ SITUATIONS = (
     minutes=6,
     hints=(
         "The test reads the events that the consumer sends, as they are. The page reads what a server makes of them.",
-        "Which codes can reach a page? Those after accept, and of these 1000 and 3000 to 4999; else the server has "
-        "one of its own.",
+        "Which codes can reach a page? After accept 1000, and 3000 to 4999; else the server has one of its own. Where "
+        "the handshake fails it answers 403 or 500. That is HTTP: what does the page's close event say then?",
         "Four ask what no server would do: a code without a WebSocket, a text before accept, a text after close, a "
         "text of no letters.",
     ),
@@ -142,13 +135,15 @@ async def seen_last(answer, bench):
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             step = "Write two values in brackets: (what the test sees, what the page sees)."
             raise Misconception("not a pair", f"for consumer {number} you answered {pair!r:.40}", step)
-        for who, said, (seen, name, step) in zip(("test", "page"), pair, sides, strict=True):
+        for who, said, (seen, tempting, name, step) in zip(("test", "page"), pair, sides, strict=True):
             if isinstance(said, str) and said.isdigit():
                 found = f"for consumer {number} you answered {said!r}, which is a text"
                 raise Misconception("a number in quotes", found, f"Write a number, without quotes: {said}.")
+            if who == "page" and isinstance(said, int) and 100 <= said < 600:
+                raise Misconception(STATUS[0], f"consumer {number}: you answered {said}, which is HTTP", STATUS[1])
             if said != seen:
                 found = f"consumer {number}: you answered {said!r:.20} for the {who}, which sees something else"
-                raise Misconception(name, found, step)
+                raise Misconception(name if said in tempting else f"not what the {who} sees", found, step)
 
 
 _RIGHT = [(test[0], page[0]) for _, test, page in SITUATIONS]
@@ -163,7 +158,10 @@ for _number, _others in enumerate(
     for _side, _other in enumerate(_others):
         _pair = [*_RIGHT[_number]]
         _pair[_side] = _other
-        seen_last.wrong(SITUATIONS[_number][1 + _side][1])([*_RIGHT[:_number], _pair, *_RIGHT[_number + 1 :]])
+        seen_last.wrong(SITUATIONS[_number][1 + _side][2])([*_RIGHT[:_number], _pair, *_RIGHT[_number + 1 :]])
+seen_last.wrong("a status is no close code")([*_RIGHT[:2], ("error", 500), *_RIGHT[3:]])
+seen_last.wrong("not what the page sees")([*_RIGHT[:3], (1008, 1006), *_RIGHT[4:]])
+seen_last.wrong("not what the test sees")([*_RIGHT[:3], (1006, 1011), *_RIGHT[4:]])
 
 
 # --- 08.2 ------------------------------------------------------------------------------------------------------------
@@ -246,21 +244,19 @@ REFUSALS = (
 )
 async def refusal(answer, bench):
     a_test(answer)
-    run = await ran(answer, Refusal.as_asgi())
+    run = await watched(answer, Refusal.as_asgi())
     bench.trace = run.trace
     if run.failed:
         await _misread(answer, run)
-    passes(run)
+    fair(run)
     asked(run)
-    slow = await ran(answer, but(Refusal, pause=0.6).as_asgi())
+    slow = await watched(answer, but(Refusal, pause=0.6).as_asgi())
     if slow.failed:
         found = f"a consumer that needs 0.6 s for each event is right too, and there the test raised {named(slow)}"
         step = "Leave the time-outs as they are: who waits for an event goes on as soon as it comes."
         raise Misconception("in a hurry", found, step, own_lines(slow.error))
-    passes(slow)
-    if "cancelled" in run.ends:
-        found = "your test passes, but its communicator cancelled the consumer: it never came to its disconnect()"
-        raise Misconception(TIMEOUT[0], found, TIMEOUT[1])
+    fair(slow)
+    not_cancelled(run)
     runs = [await ran(answer, wrong.as_asgi()) for _, wrong, *_ in REFUSALS]
     for (what, _, name, step), wrong in zip(REFUSALS, runs, strict=True):
         if wrong.error is not None:
@@ -271,17 +267,15 @@ async def refusal(answer, bench):
             name, step = CANNOT_FAIL
         bench.trace = wrong.trace
         raise Misconception(name, found, step)
-    if "running" in run.ends:
-        found = "when your test returned, the consumer was still there, and waited for a websocket.disconnect"
-        step = "End with await communicator.disconnect(): a close of the consumer is not the end of its application."
-        raise Misconception("leaves the communicator running", found, step)
+    in_peace(run)
 
 
 async def _misread(answer, run):
     """Name the misconception of a test that fails on what is right, if it is known."""
-    if isinstance(run.error, TimeoutError | asyncio.CancelledError):
-        found = f"the test raised {named(run)}; the communicator had cancelled the consumer by then"
-        raise Misconception(TIMEOUT[0], found, TIMEOUT[1], own_lines(run.error))
+    if isinstance(run.error, TimeoutError | asyncio.CancelledError) and run.late:
+        had = f"the last event that it had read is {run.read}" if run.read else "nothing had come"
+        found = f"{had}; it waited for one more, in vain, and that cancelled the consumer"
+        raise cancelled(run, found)
     for application, name, found, step in (
         (
             _Doubled,
@@ -298,11 +292,6 @@ async def _misread(answer, run):
     ):
         if (await ran(answer, application.as_asgi())).error is None:
             raise Misconception(name, found, step, own_lines(run.error))
-
-
-def named(run):
-    """The class of what a test has raised."""
-    return type(run.error).__name__
 
 
 def _test(ends=True):
@@ -339,8 +328,9 @@ def _by_hand(message=True, code=True, silence=True):
 refusal.wrong("nothing about the message")(_test()(_by_hand(message=False)))
 refusal.wrong("nothing about the code")(_test()(_by_hand(code=False)))
 refusal.wrong("nothing about what follows")(_test()(_by_hand(silence=False)))
-refusal.wrong("leaves the communicator running")(_test(ends=False)(_by_hand()))
+refusal.wrong(RUNNING)(_test(ends=False)(_by_hand()))
 refusal.wrong("not a test")(Refusal)
+refusal.wrong("not a test")(lambda application: None)
 
 
 @refusal.wrong("nothing about accept")
@@ -381,6 +371,37 @@ async def _nothing_by_output(communicator):
 
 refusal.wrong(TIMEOUT[0])(_test()(_nothing_by_output))
 refusal.wrong(TIMEOUT[0])(_test(ends=False)(_nothing_by_output))
+
+
+async def _waits(communicator):
+    await _by_hand()(communicator)
+    await communicator.wait()
+
+
+refusal.wrong("wait() sends nothing")(_test(ends=False)(_waits))
+refusal.wrong("wait() sends nothing")(_test()(_waits))
+
+
+@refusal.wrong("never ends")
+@_test()
+async def _loops(communicator):
+    await _by_hand()(communicator)
+    while await communicator.receive_nothing():
+        pass
+
+
+@refusal.wrong("the application cannot take that")
+@_test()
+async def _misspelt(communicator):
+    await communicator.send_input({"type": "websocket.conect"})
+    await communicator.receive_output()
+
+
+@refusal.wrong("fails on a right application")
+@_test()
+async def _a_key_is_missing(communicator):
+    await communicator.send_input({"type": "websocket.connect"})
+    assert await communicator.receive_output() == {"type": "websocket.accept"}
 
 
 @refusal.wrong("in a hurry")

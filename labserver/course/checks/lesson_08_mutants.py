@@ -3,26 +3,34 @@
 import asyncio
 import contextlib
 import json
+import re
 from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.testing import WebsocketCommunicator
 
-from labserver.course.bench import caught, passes, ran
+from labserver.course.bench import caught, ran
 from labserver.course.exercise import Misconception, exercise
 
 from .lesson_05 import but
-from .lesson_08 import CANNOT_FAIL, a_test, asked, asks_nobody
+from .lesson_08 import asks_nobody
+from .lesson_08_watch import CANNOT_FAIL, a_test, asked, fair, watched
+
+
+def name_of(text):
+    """As the exercise has it: the text, if it is a name, else nothing."""
+    return text if re.fullmatch("[A-Za-z0-9]{1,30}", text) else ""
 
 
 class Chat(AsyncJsonWebsocketConsumer):
     """As the exercise has it, in pieces that a bug can change."""
 
-    code = 4001
-    taken = (ValueError, TypeError, KeyError, AttributeError)
+    name, code = "", 4001
+    taken = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
     async def connect(self):
-        self.name = parse_qs(self.scope["query_string"].decode()).get("name", [""])[0]
+        query = parse_qs(self.scope["query_string"].decode(errors="replace"))
+        self.name = name_of(query.get("name", [""])[0])
         if not self.name:
             await self.accept()
             await self.error("who are you?")
@@ -33,14 +41,17 @@ class Chat(AsyncJsonWebsocketConsumer):
         await self.accept()
 
     async def receive(self, text_data=None, bytes_data=None):
+        if not self.name:
+            return
         try:
             content = json.loads(text_data or "")
-            text, to = self.read(content["text"]), content.get("to")
+            text = self.read(content["text"])
+            to = name_of(content["to"]) if "to" in content else None
         except self.taken:
             await self.error("no message")
             return
-        if not text:
-            await self.error("no text")
+        if not text or to == "":
+            await self.error("no text, or no name")
             return
         event = {"type": "chat.message", "from": self.sender(content), "text": text, "private": self.private(to)}
         await self.tell(to, event)
@@ -126,7 +137,7 @@ BUGS = (
     (
         "what is no JSON ends the connection",
         "what a client sends: does it have to be a message at all?",
-        {"taken": (TypeError, KeyError, AttributeError)},
+        {"taken": tuple({*Chat.taken} - {ValueError})},
     ),
     (
         "an error is told to everybody",
@@ -175,9 +186,9 @@ async def catches(answer, bench):
     found = set()
     for test in tests:
         a_test(test)
-        run = await ran(test, Chat.as_asgi())
+        run = await watched(test, Chat.as_asgi())
         bench.trace = run.trace
-        passes(run)
+        fair(run)
         asked(run)
         rest = {name: application for name, application in bugs.items() if name not in found}
         found |= await caught(test, Chat.as_asgi(), rest)
@@ -303,6 +314,15 @@ async def _others(application):
         assert (await bob.receive_json_from())["text"] == "hello"
 
 
+async def _misspelt(application):
+    async with _joined(application, "alice") as (alice,):
+        await alice.send_input({"type": "websocket.recieve", "text": "hello"})
+        assert (await alice.receive_json_from())["type"] == "error"
+
+
+async def _no_application(): ...
+
+
 catches.wrong("some bugs survive")(_others)
 catches.wrong("some bugs survive")(_to_all)
 catches.wrong("some bugs survive")([_to_all, _private_alone, _nameless])
@@ -311,5 +331,7 @@ catches.wrong("nobody looks for what should not come")([_to_all, _private, _erro
 catches.wrong("cannot fail")([_suppressed])
 catches.wrong("fails on a right application")([_to_all, _wrong])
 catches.wrong("never asks the application")([asks_nobody])
+catches.wrong("the application cannot take that")([_to_all, _misspelt])
+catches.wrong("takes no application")([_no_application])
 catches.wrong("not a test")([])
 catches.wrong("not a test")(["_to_all"])

@@ -7,12 +7,13 @@ import itertools
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.testing import WebsocketCommunicator
 
-from labserver.course.bench import passes, ran
+from labserver.course.bench import ran
 from labserver.course.exercise import Misconception, exercise
 from labserver.live.recorder import own_lines
 
 from .lesson_05 import but
-from .lesson_08 import CANNOT_FAIL, TIMEOUT, a_test, asked, asks_nobody, named
+from .lesson_08 import asks_nobody
+from .lesson_08_watch import CANNOT_FAIL, RUNNING, TIMEOUT, a_test, asked, fair, in_peace, named, not_cancelled, watched
 
 
 class Room(AsyncJsonWebsocketConsumer):
@@ -116,23 +117,24 @@ ROOMS = (
     hints=(
         "What does the test wait for in each of its sleeps? Which message tells you that this has happened?",
         "Each member gets ready, then two messages. receive_json_from() waits for the next one, up to a second.",
-        "Nobody promised which text is saved first: compare sorted(…). At the end nothing more should come: "
-        "receive_nothing().",
+        'Nobody promised which text is saved first: compare sorted(m["text"] for m in heard). At the end nothing '
+        "more should come, receive_nothing(), and each of them leaves, disconnect().",
     ),
 )
 async def steady(answer, bench):
     a_test(answer)
 
     async def runs(*pauses, **changes):
-        run = await ran(answer, room(*pauses, **changes))
+        run = await watched(answer, room(*pauses, **changes))
         bench.trace = run.trace
         return run
 
     quick = run = await runs()
     if run.failed and (await ran(answer, room((0, 0), (0.01, 0)))).error is None:
         raise Misconception(ORDER[0], "your test passes if the second text is saved first, and fails else", ORDER[1])
-    passes(run)
+    fair(run)
     asked(run)
+    not_cancelled(run)
     for pauses, what, name, step in SLOW:
         run = await runs(*pauses)
         if isinstance(run.error, asyncio.CancelledError):
@@ -142,10 +144,14 @@ async def steady(answer, bench):
         if run.failed:
             found = f"where {what}, your test raised {named(run)}"
             raise Misconception(name, found, step, own_lines(run.error))
-        passes(run)
+        fair(run)
     if quick.seconds > 1:
         bench.trace = quick.trace
         found = f"on the quickest of rooms, where all is there at once, your test takes {quick.seconds:.1f} s"
+        if quick.seconds - sum(quick.silences) <= 1:
+            found += f"; it has {len(quick.silences)} silences, the longest of {max(quick.silences):.1f} s"
+            step = "Who is silent is waited for to the end. Keep silences short: receive_nothing() alone takes 0.1 s."
+            raise Misconception("long silences", found, step)
         step = "A sleep is too short on one day, and too long on all others. Wait for the messages, by receiving them."
         raise Misconception("waits for the clock", found, step)
     survivors = [each for each in ROOMS if (await runs(room_message=each[1])).error is None]
@@ -159,6 +165,8 @@ async def steady(answer, bench):
         found = "your test passes on a room where the second text comes twice"
         step = "When both texts are there: assert await communicator.receive_nothing(), for each member."
         raise Misconception("does not look for more", found, step)
+    bench.trace = quick.trace
+    in_peace(quick)
 
 
 async def _enter(application, ready=True):
@@ -179,7 +187,7 @@ async def _texts(member, **options):
     return [(await member.receive_json_from(**options))["text"] for _ in range(2)]
 
 
-def _rewritten(hears, begins=_enter):
+def _rewritten(hears, begins=_enter, ends=True):
     """A test in which each of two members hears what was said."""
 
     async def test_room(application):
@@ -187,7 +195,7 @@ def _rewritten(hears, begins=_enter):
         await _talk(both)
         for each in both:
             await hears(each)
-        for each in both:
+        for each in both if ends else ():
             await each.disconnect()
 
     return test_room
@@ -208,6 +216,17 @@ async def _as_given(member):
 async def _sleeps_longer(member):
     await asyncio.sleep(2)
     await right(member)
+
+
+async def _silent_for_long(member):
+    assert sorted(await _texts(member)) == ["one", "two"]
+    assert await member.receive_nothing(timeout=0.7)
+
+
+async def _silent_by_output(member):
+    assert sorted(await _texts(member)) == ["one", "two"]
+    with contextlib.suppress(TimeoutError):
+        raise AssertionError(await member.receive_output(timeout=0.1))
 
 
 async def _in_order(member):
@@ -253,6 +272,10 @@ async def _all_three(member):
 for _name, _answer in (
     ("hopes that it is there by then", _rewritten(_as_given)),
     ("waits for the clock", _rewritten(_sleeps_longer)),
+    ("long silences", _rewritten(_silent_for_long)),
+    (TIMEOUT[0], _rewritten(_silent_by_output)),
+    (TIMEOUT[0], _rewritten(_silent_by_output, ends=False)),
+    (RUNNING, _rewritten(right, ends=False)),
     (ORDER[0], _rewritten(_in_order)),
     (ORDER[0], _rewritten(_backwards)),
     (TIMEOUT[0], _rewritten(_tries_again)),
