@@ -439,10 +439,10 @@ async def test_who_survives_the_loss_of_redis(groups, any_redis, capsys):
     await groups("restart", "restart-table")
 
     assert capsys.readouterr().out.splitlines() == [
-        "CoreBoard after a restart: closed with 1011",
-        "CoreBoard after a flushall: nothing",
         'PubSubBoard after a restart: {"text": "hello again"}',
         'PubSubBoard after a flushall: {"text": "hello again"}',
+        "CoreBoard after a restart: closed with 1011",
+        "CoreBoard after a flushall: nothing",
     ]
 
 
