@@ -12,11 +12,15 @@ import types
 from contextlib import redirect_stderr, redirect_stdout, suppress
 
 from _pytest.outcomes import Failed
+from asgiref.testing import ApplicationCommunicator
 
 from labserver.errors import NotRecorded
 from labserver.live import server as live
 from labserver.trace import testgen
 from labserver.trace.events import Log, Trace
+
+# The tests look hundreds of times whether anything else was sent: what they have not got in this time they never get.
+ApplicationCommunicator.receive_nothing.__defaults__ = (0.02, 0.005)
 
 applications = []
 _open = Log.open
