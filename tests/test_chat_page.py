@@ -648,8 +648,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 @pytest.fixture
 def users(transactional_db):
     """The users of the chat, with the numbers that they had."""
-    names = enumerate(("alice", "bob", "carol"), 1)
-    return {name: User.objects.create_user(name, id=number) for number, name in names}
+    return {name: User.objects.create_user(name, id=number) for name, number in NUMBERS.items()}
 
 
 @pytest.fixture
@@ -679,7 +678,8 @@ def test_a_session_of_two_browsers_becomes_a_test_that_passes(server, chat, tmp_
             expect(page.get_by_role("status")).to_have_text("disconnected")
     source = trace.to_test("test_chat")
     assert "from labserver.project.asgi import application" in source and "eyJ" not in source
-    (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    numbers = {name: with_user(name, lambda user: user.pk) for name in ("alice", "bob", "carol")}
+    (tmp_path / "conftest.py").write_text(f"{CONFTEST}\n\nNUMBERS = {numbers}\n", encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nDJANGO_SETTINGS_MODULE = labserver.project.settings\n")
     (tmp_path / "test_chat.py").write_text(source, encoding="utf-8")
     assert pytest_in(tmp_path) == ""
