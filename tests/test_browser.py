@@ -137,27 +137,6 @@ def test_asgi_events_runs(run_all):
     page.close()
 
 
-def _stored(notebook):
-    """The errors and the number of diagrams that a notebook has stored."""
-    cells = json.loads((ROOT / notebook).read_text(encoding="utf-8"))["cells"]
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    errors = [(each["ename"], each["evalue"]) for each in outputs if each["output_type"] == "error"]
-    return errors, sum("image/svg+xml" in each.get("data", {}) for each in outputs)
-
-
-def test_a_lesson_runs_as_it_is_stored(run_all):
-    """Run All in JupyterLab fails where the stored lesson fails on purpose, and draws what it has stored.
-
-    One of the longest stands for all: `labserver validate` runs each of them, without a browser.
-    """
-    errors, diagrams = _stored("notebooks/06_chat_room.ipynb")
-    page = run_all("notebooks/06_chat_room.ipynb")
-    assert _errors(page) == errors
-    assert _drawn(page) == (diagrams, True)
-    _look(page, "06")
-    page.close()
-
-
 def test_a_page_without_channels_ticks(run_all):
     """The page of lesson 02 sends once a second, shows five replies, and closes."""
     page = run_all("notebooks/02_plain_django.ipynb", until="page")

@@ -247,6 +247,10 @@ async def test_a_look_counts_what_waits_and_what_was_lost(server, monkeypatch):
         await get_channel_layer().send(first, {"type": "room.stuck"})
         for number in range(125):
             await get_channel_layer().group_send("room", push(str(number)))
+        for _ in range(500):  # the other one may still be reading
+            if server.layer.waiting.keys() == {"ws-1"}:
+                break
+            await asyncio.sleep(0.01)
         for _ in range(2):
             layer = server.layer
             assert layer.waiting == {"ws-1": 100} and layer.dropped == {"ws-1": 25}

@@ -247,6 +247,7 @@ async def test_a_group_that_fails_is_told_to_the_sender(enter, monkeypatch, capl
 
 async def test_who_is_being_closed_gets_nothing_more_and_breaks_nothing(server, enter, monkeypatch):
     """Messages of the group that reach a consumer after it has closed are dropped; so is what its client still says."""
+    monkeypatch.setattr(StrictJsonConsumer, "RATE", 2)
     monkeypatch.setattr(StrictJsonConsumer, "BURST", 5)
     monkeypatch.setattr(StrictJsonConsumer, "PATIENCE", 3)
     async with enter(CHAT, "bob") as bob, enter(CHAT, "alice") as alice:
