@@ -105,6 +105,7 @@ SAME = {
 def computed():
     """The table, computed once for all tests that read it; and the learner's server, which was there meanwhile."""
     server = serve(CASES[0].application)
+    server.trace.clear()  # of what other tests have done on the server of this process
     yield asyncio.run(differences()), server
     server.stop()
 
