@@ -1,7 +1,7 @@
 """Runs in a lesson's kernel: makes a test of what each cell has recorded, and runs it, right and with planted bugs.
 
-Used by `test_recordings.py`, which executes this source in the kernel before the lesson's cells, and `probe()` after
-each of them. It prints one line of JSON for each cell that talked to an application.
+Used by `test_recordings.py`, which executes this source in the kernel before the lesson's cells, `Probe.begin()` before
+and `Probe.end()` after each of them. It prints one line of JSON for each cell that talked to an application.
 """
 
 import inspect
@@ -40,8 +40,6 @@ Log.open = _opened
 
 class Probe:
     """The trace of one cell."""
-
-    trace = None
 
     @classmethod
     def begin(cls):

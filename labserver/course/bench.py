@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from labserver.errors import TimeLimit
 from labserver.live import settling
-from labserver.live.layers import Layers, RecordedLayer
+from labserver.live.layers import Layers, RecordedLayer, here
 from labserver.live.parity import Parity, parity
 from labserver.live.recorder import awaited_lines, own_lines
 from labserver.live.server import checked
@@ -130,7 +130,7 @@ class Bench:
         self.log = Log()
         self.whole = self.trace = Trace(self.log)
         self.recorder = settling.recording(self.log)
-        self.layers = Layers(self.log, _here)
+        self.layers = Layers(self.log, here)
         self.joined = 0
         self._clients: list[Client] = []
         self.still_running = False
@@ -293,7 +293,7 @@ async def ran(test: Callable[[Callable], Awaitable[None]], application: Callable
         served.append(asyncio.current_task())
         await recorder(scope, receive, send)
 
-    layer = RecordedLayer(InMemoryChannelLayer(), log, _here)
+    layer = RecordedLayer(InMemoryChannelLayer(), log, here)
     before, loop = asyncio.all_tasks(), asyncio.get_running_loop()
     with patch.dict(channel_layers.backends, {"default": layer}, clear=True), own_time():
         begun = loop.time()
@@ -381,7 +381,3 @@ def passes(run: Ran) -> None:
         "Run your test on an application that works, and mend the test first.",
         own_lines(run.error),
     )
-
-
-async def _here(coroutine: Awaitable) -> Any:
-    return await coroutine

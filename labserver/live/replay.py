@@ -17,7 +17,7 @@ from labserver.trace.events import WAIT_LIMIT, Event, Log, Trace
 from labserver.trace.protocol import target
 from labserver.trace.replay import Replay
 
-from .layers import Layers
+from .layers import Layers, here
 from .settling import dealt_with, recording
 
 _MORE = 0.5
@@ -98,7 +98,7 @@ class _Communicators(_Stage):
         self.log = Log()
         self.recorder = recording(self.log)
         self.recorder.swap(application)
-        self._layers = Layers(self.log, _here)
+        self._layers = Layers(self.log, here)
         self._clients: dict[str, Any] = {}
         self._received: dict[str, int] = {}
         self._asked: set[int] = set()  # the numbers of those whose request is complete
@@ -236,8 +236,3 @@ def _whole(scope: dict[str, Any]) -> dict[str, Any]:
         **scope,
         "headers": [(bytes(name), bytes(value)) for name, value in scope.get("headers") or ()],
     }
-
-
-async def _here(work: Any) -> Any:
-    """A layer of a stage lives on the loop of whoever plays."""
-    return await work
