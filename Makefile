@@ -18,7 +18,7 @@ lab: $(READY)
 test: $(READY)
 	$(BIN)/labserver exercises --check
 	$(BIN)/labserver validate $(wildcard $(NB:=/*.ipynb))
-	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --cov $(WHOLE) $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder --cov $(WHOLE) $(ARGS)
 
 demo: $(READY)
 	@$(BIN)/labserver demo

@@ -102,8 +102,33 @@ def proxy(tmp_path):
 
 HERE = Path(__file__).parent
 
-UNMEASURED = ("lessons", "test_browser", "test_chat_page", "test_pages", "test_recordings")
+LONG = (
+    "test_recordings",
+    "test_deployment",
+    "test_browser",
+    "test_05",
+    "test_08",
+    "test_09",
+    "test_chat_page",
+    "test_readme",
+)
+"""Modules that take half a minute or more."""
+
+UNMEASURED = (
+    "lessons",
+    "test_browser",
+    "test_chat_page",
+    "test_deployment",
+    "test_pages",
+    "test_readme",
+    "test_recordings",
+)
 """Tests of whole lessons and pages: each module of labserver is covered by its own tests, and measuring is not free."""
+
+
+def pytest_collection_modifyitems(items):
+    """Long modules first: a worker that begins one when the others have nothing left keeps everybody waiting."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture(scope="module", autouse=True)
