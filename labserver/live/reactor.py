@@ -164,6 +164,7 @@ class Daphne(daphne.server.Server):
             openHandshakeTimeout=self.websocket_handshake_timeout,
             maxMessagePayloadSize=self.websocket_max_message_size,
             maxFramePayloadSize=self.websocket_max_frame_size,
+            closeHandshakeTimeout=4,  # a client in a busy kernel answers a close later than in the usual second
             failByDrop=False,  # a protocol error is answered by its close code (RFC 6455, 7.4.1), not by a reset
         )
         try:

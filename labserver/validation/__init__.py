@@ -7,7 +7,7 @@ Room: notebooks and kernels. It knows nothing of Django, Channels or Twisted, im
     session   one kernel: started, talked to, and its death told with its last words
     lint      what can be judged without running anything
     plugin    nbval's holes closed, as a pytest plugin; compare runs pytest with it
-    rerun     the whole notebook twice, and each cell twice, in one kernel
+    rerun     the whole notebook twice in one kernel, the second time each cell twice
     ledger    ports, tasks, threads and descriptors before and after
     refresh   notebooks run again and stored, the same bytes each time
     command   `labserver validate PATH…`

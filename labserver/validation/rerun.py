@@ -1,4 +1,4 @@
-"""Every notebook again in the same kernel: the whole of it twice, and each cell twice, with the ledger.
+"""Every notebook again, twice in one kernel, the second time each cell twice; with the ledger.
 
 Room: kernels through `session`, notebooks through `book`. Learners run cells again; what they see must be the same,
 and nothing may pile up.
@@ -21,32 +21,29 @@ LEDGER = "ledger"
 """Where the complaints belong that are about no cell, but about what is left after the last one."""
 
 
+PHASE = "twice"
+
+
 def rerun(
     notebooks: dict[Path, NotebookNode], *, timeout: float, workers: int, report: Callable[[Verdict], None]
 ) -> None:
-    """Run each notebook twice both ways, `workers` kernels at a time, and report each verdict as it comes.
+    """Run each notebook twice, `workers` kernels at a time, and report each verdict as it comes.
 
-    timeout: seconds a cell may take. The phases are called `book twice` and `cells twice`.
+    timeout: seconds a cell may take.
     """
     free = asyncio.Semaphore(workers)
 
-    async def judge(path: Path, notebook: NotebookNode, phase: str, run: Callable) -> None:
+    async def judge(path: Path, notebook: NotebookNode) -> None:
         async with free:
             start = time.monotonic()
-            problems = await guarded(run, notebook, path.resolve().parent, timeout)
-            report(Verdict(path, phase, time.monotonic() - start, problems))
+            problems = await guarded(notebook, path.resolve().parent, timeout)
+            report(Verdict(path, PHASE, time.monotonic() - start, problems))
 
-    together(
-        *(
-            judge(path, notebook, phase, run)
-            for path, notebook in notebooks.items()
-            for phase, run in (("book twice", book_twice), ("cells twice", cells_twice))
-        )
-    )
+    together(*(judge(path, notebook) for path, notebook in notebooks.items()))
 
 
-async def guarded(run: Callable, notebook: NotebookNode, folder: Path, timeout: float) -> list[Problem]:
-    """The problems that a run finds, the one that ends it included."""
+async def guarded(notebook: NotebookNode, folder: Path, timeout: float) -> list[Problem]:
+    """The problems that the runs find, the one that ends them included."""
     cells = [
         (label, cell)
         for label, cell in zip(labels(notebook.cells), notebook.cells, strict=True)
@@ -54,44 +51,40 @@ async def guarded(run: Callable, notebook: NotebookNode, folder: Path, timeout: 
     ]
     try:
         async with Kernel(folder, timeout) as kernel:
-            return await run(kernel, cells)
+            return await twice(kernel, cells)
     except CellFailed as failed:
         return [failed.problem]
     except ValidationError as error:
         return [Problem("", str(error))]
 
 
+AT_ONCE = "its run again at once"
+"""What the second run of a cell in pass 2 is called."""
+
 Cells = Sequence[tuple[str, NotebookNode]]
 """The cells to run, each with its label."""
 
 
-async def book_twice(kernel: Kernel, cells: Cells) -> list[Problem]:
-    """All cells, then all cells again."""
+async def twice(kernel: Kernel, cells: Cells) -> list[Problem]:
+    """All cells, then all cells once more, each of them twice in a row: one kernel's start finds what two would."""
     fresh, _ = await ledger.settled(kernel.evaluate)
-    first = [await _run(kernel, *cell, 1) for cell in cells]
+    first = [await _run(kernel, *cell, "in pass 1") for cell in cells]
     after_first, leaks = await ledger.settled(kernel.evaluate, lambda now: ledger.left(fresh, now))
-    second = [await _run(kernel, *cell, 2) for cell in cells]
-    problems = _differences(cells, first, second) + _leaks("the first run", leaks)
+    second = [await _run(kernel, *cell, turn) for cell in cells for turn in ("in pass 2", f"in {AT_ONCE}")]
+    problems = _differences(cells, first, second[::2], "pass 1", "pass 2")
+    problems += _differences(cells, second[::2], second[1::2], "pass 2", AT_ONCE)
+    problems += _leaks("the first run", leaks)
     _, leaks = await ledger.settled(
         kernel.evaluate, lambda now: ledger.left(fresh, now) + ledger.grown(after_first, now)
     )
     return problems + _leaks("the second run", leaks)
 
 
-async def cells_twice(kernel: Kernel, cells: Cells) -> list[Problem]:
-    """Each cell, and at once again."""
-    fresh, _ = await ledger.settled(kernel.evaluate)
-    runs = [await _run(kernel, *cell, turn) for cell in cells for turn in (1, 2)]
-    problems = _differences(cells, runs[::2], runs[1::2])
-    _, leaks = await ledger.settled(kernel.evaluate, lambda now: ledger.left(fresh, now))
-    return problems + _leaks("each cell was run twice", leaks)
-
-
-async def _run(kernel: Kernel, label: str, cell: NotebookNode, turn: int) -> NotebookNode:
+async def _run(kernel: Kernel, label: str, cell: NotebookNode, turn: str) -> NotebookNode:
     try:
         return await kernel.run_marked(label, cell)
     except CellFailed as failed:
-        raise CellFailed(Problem(label, f"in pass {turn}, {failed.problem.text}")) from failed
+        raise CellFailed(Problem(label, f"{turn}, {failed.problem.text}")) from failed
 
 
 def _leaks(moment: str, leaks: Sequence[str]) -> list[Problem]:
@@ -100,10 +93,12 @@ def _leaks(moment: str, leaks: Sequence[str]) -> list[Problem]:
     ]
 
 
-def _differences(cells: Cells, first: Sequence[NotebookNode], second: Sequence[NotebookNode]) -> list[Problem]:
+def _differences(
+    cells: Cells, first: Sequence[NotebookNode], second: Sequence[NotebookNode], *names: str
+) -> list[Problem]:
     problems = []
     for (label, cell), one, two in zip(cells, first, second, strict=True):
-        diff = "" if marks(cell).ignore else difference(one.outputs, two.outputs, ("pass 1", "pass 2"))
+        diff = "" if marks(cell).ignore else difference(one.outputs, two.outputs, names)
         if diff:
-            problems.append(Problem(label, f"the outputs of pass 1 and pass 2 differ\n{diff}"))
+            problems.append(Problem(label, f"the outputs of {' and '.join(names)} differ\n{diff}"))
     return problems

@@ -6,12 +6,10 @@ from labserver.validation import ledger
 from labserver.validation.book import read
 from labserver.validation.rerun import rerun
 
-BOOK, CELLS = "book twice", "cells twice"
-
 
 @pytest.fixture(scope="module")
 def verdicts(shelf):
-    """What run-twice says of each notebook, by stem and phase."""
+    """What run-twice says of each notebook, by stem."""
     book = shelf("rerun")
     thread = "import threading\nthreading.Thread(target=threading.Event().wait, name='left', daemon=True).start()"
     listen = "import socket\ntaken = globals().get('taken') or socket.create_server(('127.0.0.1', 0))"
@@ -44,48 +42,45 @@ def verdicts(shelf):
             {path: read(path) for path in paths},
             timeout=3,
             workers=2,
-            report=lambda verdict: found.update({(verdict.notebook.stem, verdict.phase): verdict}),
+            report=lambda verdict: found.update({verdict.notebook.stem: verdict}),
         )
     return found
 
 
-def problems(verdicts, stem: str, phase: str) -> list[tuple[str, str]]:
-    return [(problem.where, problem.text) for problem in verdicts[stem, phase].problems]
+def problems(verdicts, stem: str) -> list[tuple[str, str]]:
+    return [(problem.where, problem.text) for problem in verdicts[stem].problems]
 
 
-def test_each_notebook_is_judged_both_ways(verdicts):
-    """There is a verdict, with its seconds, for the whole notebook twice and for each cell twice."""
-    assert {phase for _, phase in verdicts} == {BOOK, CELLS}
-    assert len(verdicts) == 16
-    assert all(verdict.seconds > 0 for verdict in verdicts.values())
+def test_each_notebook_is_judged(verdicts):
+    """There is a verdict, with its seconds, for each notebook."""
+    assert len(verdicts) == 8
+    assert all(verdict.phase == "twice" and verdict.seconds > 0 for verdict in verdicts.values())
 
 
 def test_a_right_notebook_passes(verdicts):
     """Ports, marked cells, streams in any order and what only a first run starts are fine."""
-    assert problems(verdicts, "right", BOOK) == []
-    assert problems(verdicts, "right", CELLS) == []
+    assert problems(verdicts, "right") == []
 
 
 def test_what_piles_up_is_found(verdicts):
     """Outputs that differ between the passes are shown with their cell."""
-    ((where, text),) = problems(verdicts, "grows", BOOK)
-    assert where == "cell 2 (id id1)"
+    (where, text), (again, more) = problems(verdicts, "grows")
+    assert where == again == "cell 2 (id id1)"
     assert text.startswith("the outputs of pass 1 and pass 2 differ\n--- pass 1\n+++ pass 2")
-    assert "-[1]\n+[1, 1]" in text
+    assert "-[1]\n+[1, 1]" in text and "-[1, 1]\n+[1, 1, 1]" in more
 
 
 def test_a_cell_must_survive_being_run_again(verdicts):
     """A notebook that starts afresh each time may still hold a cell that does not."""
-    assert problems(verdicts, "within", BOOK) == []
-    ((where, text),) = problems(verdicts, "within", CELLS)
+    ((where, text),) = problems(verdicts, "within")
     assert where == "cell 2 (id id2)"
+    assert text.startswith("the outputs of pass 2 and its run again at once differ\n--- pass 2\n+++ its run")
     assert "-[1]\n+[1, 1]" in text
 
 
-@pytest.mark.parametrize("phase", [BOOK, CELLS])
-def test_what_can_be_done_once_only_is_found(verdicts, phase):
+def test_what_can_be_done_once_only_is_found(verdicts):
     """An exception in pass 2 is told with its traceback, and ends the run."""
-    ((where, text),) = problems(verdicts, "register", phase)
+    ((where, text),) = problems(verdicts, "register")
     assert where == "cell 2 (id id1)"
     assert text.startswith("in pass 2, expected no exception, but the cell raised AssertionError: used twice")
     assert "Cell In[" in text
@@ -93,33 +88,32 @@ def test_what_can_be_done_once_only_is_found(verdicts, phase):
 
 def test_an_expected_exception_is_expected_twice(verdicts):
     """A cell tagged raises-exception must raise in both passes."""
-    ((where, text),) = problems(verdicts, "timid", BOOK)
+    ((where, text),) = problems(verdicts, "timid")
     assert where == "cell 2 (id id1)"
     assert text.startswith("in pass 2, expected the cell to raise")
 
 
 def test_what_is_left_behind_is_named(verdicts):
     """Ports and tasks that stay, and threads that a second run adds, are told by name."""
-    found = [text for where, text in problems(verdicts, "leaks", BOOK) if where == "ledger"]
-    patterns = ["port", "asyncio task", "port", "asyncio task", "asyncio task", "there are more threads"]
+    found = [text for where, text in problems(verdicts, "leaks") if where == "ledger"]
+    patterns = ["port", "asyncio task", "port", *["asyncio task"] * 3, "there are more threads"]
     assert [text.split(", ", 1)[1].startswith(pattern) for text, pattern in zip(found, patterns, strict=True)] == [
         True
-    ] * 6
-    assert "(left)" in found[-1]
-    assert [text.split(",")[0] for text in found] == ["after the first run"] * 2 + ["after the second run"] * 4
-    assert any("is still listening" in text for _, text in problems(verdicts, "leaks", CELLS))
+    ] * 7
+    assert "(left ×2)" in found[-1]
+    assert [text.split(",")[0] for text in found] == ["after the first run"] * 2 + ["after the second run"] * 5
 
 
 def test_a_dead_kernel_ends_the_run(verdicts):
     """The cell in which the kernel died is named."""
-    ((where, text),) = problems(verdicts, "dead", BOOK)
+    ((where, text),) = problems(verdicts, "dead")
     assert where == "cell 2 (id id1)"
     assert text.startswith("in pass 1, expected the kernel to live until the last cell, but found it dead")
 
 
 def test_a_cell_that_does_not_end_is_named(verdicts):
     """The time limit ends the run, with the cell and the limit."""
-    ((where, text),) = problems(verdicts, "slow", CELLS)
+    ((where, text),) = problems(verdicts, "slow")
     assert where == "cell 1 (id id0)"
     assert text.startswith("in pass 1, expected the cell to end within 3 s")
 
@@ -129,7 +123,6 @@ def test_trouble_with_the_kernel_itself_is_told(book):
     found = []
     path = book.write("broken", "exec = None")
     rerun({path: read(path)}, timeout=5, workers=1, report=found.append)
-    for verdict in found:
-        (problem,) = verdict.problems
-        assert problem.where == ""
-        assert problem.text.startswith("expected the kernel to evaluate a probe, but it raised TypeError")
+    ((problem,),) = [verdict.problems for verdict in found]
+    assert problem.where == ""
+    assert problem.text.startswith("expected the kernel to evaluate a probe, but it raised TypeError")
