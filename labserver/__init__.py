@@ -28,3 +28,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """What `%load_ext labserver` calls: from now on a cell may begin with `%%needs nginx`, see `course.needs`."""
+    import_module("labserver.course.needs").register(shell)

@@ -29,6 +29,12 @@ LINE_WIDTH = 120
 TIMING = ("execution", "ExecuteTime")
 """Cell metadata of front ends that record when a cell ran."""
 
+NEEDS = "%%needs"
+"""How a cell begins that is run only where some programs are installed; see `labserver.course.needs`."""
+
+NOT_RUN = {"labserver": "not run"}
+"""The metadata of the output by which such a cell tells that it was not run, and that what follows is as stored."""
+
 _LOOPBACK = re.compile(r"\b(127\.0\.0\.1|localhost):\d{1,5}\b")
 _PROXY = re.compile(r"/proxy/\d{1,5}(?=/)")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -182,6 +188,12 @@ def sanitize(value: Any) -> Any:
     return value
 
 
+def not_run(outputs: Iterable[NotebookNode]) -> str:
+    """Why a cell was not run, if it says so; else an empty string."""
+    notices = [output.data.get("text/plain", "") for output in outputs if output.get("metadata") == NOT_RUN]
+    return "; ".join(notice.partition("\n")[0].removesuffix(".") for notice in notices)
+
+
 def is_binary(mime: str) -> bool:
     """Whether the type is a picture in base64, whose bytes depend on the library that drew it."""
     return mime == "application/pdf" or (mime.startswith("image/") and mime != "image/svg+xml")
@@ -227,9 +239,9 @@ def canonical(outputs: Iterable[NotebookNode]) -> list[dict[str, Any]]:
     """The outputs as they are compared.
 
     Streams are joined, loopback ports are PORT, an error is its name and text, a picture in base64 and a widget
-    only have to exist. Execution counts, metadata and tracebacks do not count.
+    only have to exist. Execution counts, metadata, tracebacks and the notice of a cell that was not run do not count.
     """
-    return [_canonical(output) for output in merge_streams(outputs)]
+    return [_canonical(output) for output in merge_streams(o for o in outputs if o.get("metadata") != NOT_RUN)]
 
 
 def _canonical(output: NotebookNode) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def _run_pytest(waiting: dict[str, Path], timeout: float, workers: int, report: 
             for line in _lines(process, results):
                 problems = [Problem(where, text) for where, text in line["problems"]]
                 if line["notebook"]:
-                    report(Verdict(waiting.pop(line["notebook"]), PHASE, line["seconds"], problems))
+                    report(Verdict(waiting.pop(line["notebook"]), PHASE, line["seconds"], problems, line["notes"]))
                 else:
                     stray += [problem.text for problem in problems]
         words = stray or log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_WORDS:]

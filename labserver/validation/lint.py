@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from nbformat import NotebookNode
 from nbformat.validator import iter_validate
 
-from .book import TIMING, Problem, is_binary, is_run, labels, marks
+from .book import NEEDS, TIMING, Problem, is_binary, is_run, labels, marks, not_run
 
 IGNORED_SHARE = 5
 """At most one in so many code cells may have its output ignored."""
@@ -101,6 +101,8 @@ def _run(notebook: NotebookNode) -> Iterator[Problem]:
             yield Problem(
                 label, f"expected counts 1, 2, 3, … in order, found [{cell.execution_count}] for [{expected}]; {remedy}"
             )
+        if why := not_run(cell.outputs):
+            yield Problem(label, f"expected outputs of a run, found those of a cell that was not run ({why}); {remedy}")
         errors = [output for output in cell.outputs if output.output_type == "error"]
         if errors and not marks(cell).raises:
             yield Problem(
@@ -182,7 +184,7 @@ def style(notebook: NotebookNode) -> list[str]:
     code = [cell for cell in notebook.cells if is_run(cell)]
     if not code:
         return []
-    lines = [sum(1 for line in cell.source.splitlines() if line.strip()) for cell in code]
+    lines = [len(_code_lines(cell)) for cell in code]
     words = sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown") / len(code)
     median, row = statistics.median(lines), _longest_row(notebook)
     notes = []
@@ -197,6 +199,12 @@ def style(notebook: NotebookNode) -> list[str]:
     if row > IN_A_ROW:
         notes.append(f"{row} code cells in a row (measure: at most {IN_A_ROW})")
     return notes
+
+
+def _code_lines(cell: NotebookNode) -> list[str]:
+    """The lines that are code: a first line that says what the cell needs is none."""
+    first, *rest = cell.source.splitlines()
+    return [line for line in [first * (not first.startswith(NEEDS)), *rest] if line.strip()]
 
 
 def _longest_row(notebook: NotebookNode) -> int:

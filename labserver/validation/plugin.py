@@ -32,7 +32,7 @@ from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
 from labserver.errors import ValidationError
 
-from .book import Marks, difference, labels, marks, plain, read, shown
+from .book import Marks, difference, labels, marks, not_run, plain, read, shown
 from .session import CellStopped, KernelHome, Outputs, died, unexpected
 
 REPORT = "--labserver-report"
@@ -234,7 +234,11 @@ class StrictCell(IPyNbCell):
         notebook.kernel.check_alive()
         notebook.found = Outputs()
         notebook.started.append(self.name)
-        super().runtest()
+        try:
+            super().runtest()
+        finally:
+            why = not_run(notebook.found.items)
+            self.user_properties += [("note", f"{self.name} was not run: {why}")] if why else []
         if notebook.timed_out:
             self.raise_cell_error(
                 "expected the cell to end within its time limit, but it had to be interrupted; "
@@ -266,32 +270,36 @@ class StrictCell(IPyNbCell):
 class Reporter:
     """Writes a line of JSON when a notebook's last cell is done.
 
-    `{"notebook": path, "seconds": total, "problems": [[cell, text], …]}`; a failure that belongs to no notebook has
-    an empty path.
+    `{"notebook": path, "seconds": total, "problems": [[cell, text], …], "notes": [text, …]}`; a failure that belongs
+    to no notebook has an empty path.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.seconds: dict[str, float] = {}
         self.problems: dict[str, list[list[str]]] = {}
+        self.notes: dict[str, list[str]] = {}
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self._write("", 0.0, [["", str(report.longrepr)]])
+            self._write("", 0.0, [["", str(report.longrepr)]], [])
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         known = dict(report.user_properties)
         if "notebook" not in known:  # xdist's report of a worker that crashed
-            self._write("", 0.0, [["", str(report.longrepr)]])
+            self._write("", 0.0, [["", str(report.longrepr)]], [])
             return
         notebook, cell = known["notebook"], known["cell"]
         self.seconds[notebook] = self.seconds.get(notebook, 0.0) + report.duration
-        problems = self.problems.setdefault(notebook, [])
+        problems, notes = self.problems.setdefault(notebook, []), self.notes.setdefault(notebook, [])
+        if report.when == "call" and "note" in known:
+            notes.append(known["note"])
         if report.failed:
             problems.append([cell, str(report.longrepr).removeprefix(f"{shown(Path(notebook))} {cell}: ")])
         if known["last"] and report.when == "teardown":
-            self._write(notebook, self.seconds[notebook], problems)
+            self._write(notebook, self.seconds[notebook], problems, notes)
 
-    def _write(self, notebook: str, seconds: float, problems: list[list[str]]) -> None:
+    def _write(self, notebook: str, seconds: float, problems: list[list[str]], notes: list[str]) -> None:
+        line = {"notebook": notebook, "seconds": seconds, "problems": problems, "notes": notes}
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"notebook": notebook, "seconds": seconds, "problems": problems}) + "\n")
+            file.write(json.dumps(line) + "\n")

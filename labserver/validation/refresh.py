@@ -1,7 +1,7 @@
 """`labserver refresh PATH…`: notebooks are run again and stored with their outputs, the same bytes each time.
 
 Room: kernels through `session`, notebooks through `book`, and the notebook files, which it alone writes. A notebook in
-which a cell fails unexpectedly stays as it is.
+which a cell fails unexpectedly stays as it is, and so does one with a cell that needs (`%%needs`) what is not here.
 
 What is stored is what the learner sees, less what differs from run to run: loopback ports (written PORT), how prints
 were cut, colours and folders in tracebacks, timing, the Python version, widget state. Outputs that are marked as
@@ -36,6 +36,9 @@ LANGUAGE = {
     "nbconvert_exporter": "python",
     "pygments_lexer": "ipython3",
 }
+ALL = {"LABSERVER_REQUIRE_ALL": "1"}
+"""The environment of its kernels: a program that a cell needs has to be there."""
+
 _FRAME = re.compile(r"""(?:(?<=File )|(?<=File "))[^"\n]*?[/\\][^"\n]*?\.py(?=:\d|", line \d)""")
 
 
@@ -74,7 +77,7 @@ async def rendered(notebook: NotebookNode, folder: Path, timeout: float) -> str:
     tag `raises-exception`, does not raise with it, or does not end.
     """
     fresh = normalized(notebook)
-    async with Kernel(folder, timeout) as kernel:
+    async with Kernel(folder, timeout, ALL) as kernel:
         for label, cell in zip(labels(fresh.cells), fresh.cells, strict=True):
             if is_run(cell) and not marks(cell).skip:
                 await _run(kernel, label, cell)

@@ -9,7 +9,7 @@ import asyncio
 import math
 import os
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -27,6 +27,9 @@ from .book import Marks, Problem, marks, plain
 
 QUIET = ["--HistoryManager.hist_file=:memory:", "--IPKernelApp.log_level=40"]
 """Arguments of every kernel: nothing goes into the user's own history, and only errors into the kernel's log."""
+
+MISSING = "CommandMissing"
+"""The error of a cell that needs a program which is not there, where all are demanded: never the one that is meant."""
 
 SOCKET_PATH = 90
 """How long a socket's path may be, less what the kernel adds to it; the least limit is 104 bytes, on macOS."""
@@ -100,9 +103,10 @@ def unexpected(reply: dict[str, Any], mark: Marks) -> str:
     Source: https://jupyter-client.readthedocs.io/en/stable/messaging.html#request-reply
     """
     raised = reply["status"] == "error"
+    missing = raised and reply["ename"] == MISSING
     if mark.raises and not raised:
         return "expected the cell to raise, as it is tagged raises-exception, but it raised nothing"
-    if raised and not mark.raises:
+    if raised and (missing or not mark.raises):
         text = f"expected no exception, but the cell raised {reply['ename']}: {reply['evalue']}"
         return "\n".join([text, *map(plain, reply["traceback"])])
     return ""
@@ -141,11 +145,12 @@ class Outputs:
 class Kernel(AbstractAsyncContextManager):
     """A fresh kernel for one notebook.
 
-    folder: where the kernel runs. timeout: seconds a cell may take.
+    folder: where the kernel runs. timeout: seconds a cell may take. environment: what to set beside the present one.
     """
 
-    def __init__(self, folder: Path, timeout: float) -> None:
+    def __init__(self, folder: Path, timeout: float, environment: Mapping[str, str] | None = None) -> None:
         self._folder = folder
+        self._environment = os.environ | (environment or {})
         self._timeout = timeout
         self._home = KernelHome()
         # no kernel specs of the user's: the notebook runs on the interpreter that validates it
@@ -164,7 +169,7 @@ class Kernel(AbstractAsyncContextManager):
 
     async def __aenter__(self) -> Self:
         try:
-            await self._manager.start_kernel(cwd=str(self._folder), **self._home.launch)
+            await self._manager.start_kernel(cwd=str(self._folder), env=self._environment, **self._home.launch)
             await self._client.async_start_new_kernel_client()
         except RuntimeError as error:
             text = f"expected a kernel to start, but found: {error}\n{self._home.tail()}"

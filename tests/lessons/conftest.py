@@ -5,6 +5,7 @@ The lessons are the source: a test here never repeats their code.
 
 import ast
 import inspect
+import os
 import sys
 import types
 from pathlib import Path
@@ -12,9 +13,25 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from labserver.course import needs
 from labserver.live import server as live
+from labserver.live.programs import how_to_get, missing
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+def readied(source):
+    """The source of a cell as Python takes it: lines for IPython become comments.
+
+    Where a program is missing that the cell needs, the test is skipped; with LABSERVER_REQUIRE_ALL=1 it fails.
+    """
+    first, *rest = source.split("\n")
+    if first.startswith(needs.MARK):
+        if absent := missing(first.split()[1:]):
+            reason = f"expected the program {absent[0]}, found none; get it with: {how_to_get(absent[0])}"
+            (pytest.fail if os.environ.get("LABSERVER_REQUIRE_ALL") == "1" else pytest.skip)(reason)
+        first = f"# {first}"
+    return "\n".join(f"# {line}" if line.startswith("%load_ext ") else line for line in [first, *rest])
 
 
 @pytest.fixture
@@ -30,7 +47,7 @@ async def lesson(monkeypatch, capsys):
         module = spaces.setdefault(stem, types.ModuleType(f"lesson_{stem}"))
         monkeypatch.setitem(sys.modules, module.__name__, module)
         for id in ids:
-            code = compile(cells[id], f"{stem}.ipynb cell {id}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            code = compile(readied(cells[id]), f"{stem}.ipynb cell {id}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             value = eval(code, vars(module))
             if inspect.isawaitable(value):
                 await value

@@ -57,6 +57,20 @@ def raised(name: str, text: str) -> NotebookNode:
     return v4.new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}"])
 
 
+def needy(book: Book, name: str = "needy") -> Path:
+    """A notebook with cells that need a program nobody has: its stored outputs are those of a run elsewhere."""
+    shows = book.code(
+        "%%needs no-such-program\nprint(await serve())\n6 * 7",
+        printed("serving at http://127.0.0.1:8000\n"),
+        v4.new_output("display_data", data={"text/plain": "a picture"}),
+        result("42", 2),
+    )
+    fails = book.code("%%needs no-such-program\nawait get()", raised("InvalidStatus", "HTTP 502"))
+    fails.metadata["tags"] = ["raises-exception"]
+    quiet = "%%needs python no-such-program\nstop()"
+    return book.write(name, "%load_ext labserver", shows, fails, book.code("%%needs python\n1", result("1", 4)), quiet)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def unmeasured_kernels() -> Iterator[None]:
     """Coverage stays out of kernels: all of the room's code is measured here, and kernels start twice as fast."""

@@ -10,6 +10,7 @@ from labserver.errors import ValidationError
 from labserver.validation.book import (
     DIFF_LINES,
     LINE_WIDTH,
+    NOT_RUN,
     Marks,
     canonical,
     difference,
@@ -17,6 +18,7 @@ from labserver.validation.book import (
     labels,
     marks,
     merge_streams,
+    not_run,
     plain,
     read,
     sanitize,
@@ -166,6 +168,15 @@ def test_what_counts_is_what_is_seen():
         {"display_data": "", "application/vnd.jupyter.widget-view+json": "present"},
         {"display_data": "", "application/json": {"b": [1], "a": None}},
     ]
+
+
+def test_the_notice_of_a_cell_that_was_not_run_does_not_count():
+    """What is stored and shown below it does; why it was not run is its first line."""
+    notices = [v4.new_output("display_data", data=data, metadata=NOT_RUN) for data in ({"text/plain": "a.\nb"}, {})]
+    assert canonical([notices[0], result("1"), printed("2")]) == canonical([result("1"), printed("2")])
+    assert not_run([printed("x"), notices[0], result("1")]) == "a"
+    assert not_run(notices) == "a; "
+    assert not_run([printed("x"), result("1")]) == ""
 
 
 def test_a_difference_is_short_and_names_both_sides():

@@ -10,7 +10,7 @@ from labserver.validation import compare as room
 from labserver.validation.book import Problem, read
 from labserver.validation.compare import compare
 
-from .conftest import printed
+from .conftest import needy, printed
 
 
 def test_each_notebook_gets_its_verdict(book, monkeypatch):
@@ -34,6 +34,29 @@ def test_each_notebook_gets_its_verdict(book, monkeypatch):
     assert problem.where == "cell 2 (id id1)"
     assert "-1\n+2" in problem.text
     assert found[right].seconds > 0
+
+
+def test_a_cell_that_cannot_be_run_here_is_a_note(book, monkeypatch):
+    """Its notice is no difference, what it shows is what is stored, and the verdict says which cells and why."""
+    monkeypatch.delenv("LABSERVER_REQUIRE_ALL", raising=False)
+    path, found = needy(book), []
+    compare({path: read(path)}, timeout=20, workers=1, report=found.append)
+    ((problems, notes),) = [(verdict.problems, verdict.notes) for verdict in found]
+    assert problems == []
+    assert notes == [
+        f"cell {number} (id id{number - 1}) was not run: no-such-program is not installed here" for number in (2, 3, 5)
+    ]
+
+
+def test_where_all_is_demanded_such_a_cell_fails(book, monkeypatch):
+    """As in the lab's own continuous integration."""
+    monkeypatch.setenv("LABSERVER_REQUIRE_ALL", "1")
+    path, found = needy(book), []
+    compare({path: read(path)}, timeout=20, workers=1, report=found.append)
+    ((problem,),) = [verdict.problems for verdict in found]
+    assert problem.where == "cell 2 (id id1)"
+    assert "expected no-such-program for this cell, found that no-such-program is not installed here" in problem.text
+    assert found[0].notes == []
 
 
 def test_without_code_nothing_is_run(book, monkeypatch):

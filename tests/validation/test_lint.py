@@ -5,7 +5,7 @@ import json
 import pytest
 from nbformat import from_dict, v4
 
-from labserver.validation.book import read
+from labserver.validation.book import NOT_RUN, read
 from labserver.validation.lint import lint, style
 
 from .conftest import printed, raised
@@ -80,6 +80,18 @@ def test_every_code_cell_must_have_been_run_in_order(book):
     ]
 
 
+def test_outputs_of_a_cell_that_was_not_run_are_told(book):
+    """A front end may have saved the notice: others are to see what the cell shows where it runs."""
+    notice = v4.new_output("display_data", data={"text/plain": "nginx is not installed here.\n…"}, metadata=NOT_RUN)
+    problems = linted(book, book.code("%%needs nginx\n1", notice, printed("1")), book.code("1", printed("1")))
+    assert [(where, text.split(";")[0]) for where, text in problems] == [
+        (
+            "cell 1 (id id0)",
+            "expected outputs of a run, found those of a cell that was not run (nginx is not installed here)",
+        )
+    ]
+
+
 def test_notebooks_that_are_kept_without_outputs_have_none(book):
     """With `outputs="none"` an output or a count is a problem, and not having been run is none."""
     unrun = book.code("1")
@@ -147,6 +159,13 @@ def test_a_lesson_s_measure_is_noted(book):
         "2 words of prose per code cell (measure: 40–70)",
         "3 code cells in a row (measure: at most 2)",
     ]
+
+
+def test_the_line_that_names_programs_is_no_code(book):
+    """A cell of 25 lines may say in one more what it needs."""
+    lines = "\n".join("x = 1" for _ in range(25))
+    assert not any("a code cell of" in note for note in style(read(book.write("a", f"%%needs nginx\n{lines}"))))
+    assert any("a code cell of 26" in note for note in style(read(book.write("b", f"%load_ext labserver\n{lines}"))))
 
 
 def test_a_lesson_of_good_measure_has_no_notes(book):

@@ -268,20 +268,26 @@ def test_the_report_has_a_line_for_each_notebook(tmp_path):
     """The seconds and problems of a notebook's cells are gathered; what belongs to no notebook is kept too."""
     reporter = plugin.Reporter(tmp_path / "report")
 
-    def report(cell, last, when, failed, text=""):
-        known = [("notebook", "/books/a.ipynb"), ("cell", cell), ("last", last)]
+    def report(cell, last, when, failed, text="", note=()):
+        known = [("notebook", "/books/a.ipynb"), ("cell", cell), ("last", last), *note]
         return SimpleNamespace(user_properties=known, when=when, failed=failed, longrepr=text, duration=0.5)
 
     reporter.pytest_collectreport(SimpleNamespace(failed=False))
     reporter.pytest_collectreport(SimpleNamespace(failed=True, longrepr="cannot read"))
     reporter.pytest_runtest_logreport(SimpleNamespace(user_properties=[], longrepr="worker crashed"))
     reporter.pytest_runtest_logreport(report("cell 1", False, "call", True, "/books/a.ipynb cell 1: differs"))
-    reporter.pytest_runtest_logreport(report("cell 2", True, "call", False))
-    reporter.pytest_runtest_logreport(report("cell 2", True, "teardown", False))
+    note = [("note", "cell 2 was not run")]
+    reporter.pytest_runtest_logreport(report("cell 2", True, "call", False, note=note))
+    reporter.pytest_runtest_logreport(report("cell 2", True, "teardown", False, note=note))
     assert [json.loads(line) for line in reporter.path.read_text().splitlines()] == [
-        {"notebook": "", "seconds": 0.0, "problems": [["", "cannot read"]]},
-        {"notebook": "", "seconds": 0.0, "problems": [["", "worker crashed"]]},
-        {"notebook": "/books/a.ipynb", "seconds": 1.5, "problems": [["cell 1", "differs"]]},
+        {"notebook": "", "seconds": 0.0, "problems": [["", "cannot read"]], "notes": []},
+        {"notebook": "", "seconds": 0.0, "problems": [["", "worker crashed"]], "notes": []},
+        {
+            "notebook": "/books/a.ipynb",
+            "seconds": 1.5,
+            "problems": [["cell 1", "differs"]],
+            "notes": ["cell 2 was not run"],
+        },
     ]
 
 

@@ -14,7 +14,7 @@ from labserver.validation.book import read
 from labserver.validation.lint import lint
 from labserver.validation.refresh import normalized, refresh, stable_traceback, store, stored
 
-from .conftest import printed, raised, result
+from .conftest import needy, printed, raised, result
 
 
 def cells_of(path: Path) -> list:
@@ -80,6 +80,21 @@ def test_a_notebook_that_fails_is_left_alone(book, capsys):
     assert "Cell In[3], line 1" in out
     assert f"{calm} cell 1 (id id0): expected the cell to raise" in out
     assert sorted(os.listdir(book.folder)) == ["calm.ipynb", "right.ipynb", "wrong.ipynb"]
+
+
+def test_a_notebook_that_needs_what_is_not_here_is_left_alone(book, monkeypatch, capsys):
+    """Outputs of cells that were not run are never stored, not even where the cell is to raise."""
+    monkeypatch.setenv("LABSERVER_REQUIRE_ALL", "0")
+    path = needy(book)
+    raising = book.write("raising", "%load_ext labserver", cells_of(path)[2])
+    before = path.read_bytes(), raising.read_bytes()
+    assert refresh([str(book.folder)]) == 1
+    assert (path.read_bytes(), raising.read_bytes()) == before
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
+    assert len(told) == 2
+    for line in told:
+        assert "cell 2 (id id1): expected no exception, but the cell raised CommandMissing: expected no-such" in line
+        assert "To get no-such-program: install a program" in line
 
 
 def test_paths_without_notebooks_are_told(tmp_path, capsys):

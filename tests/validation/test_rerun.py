@@ -6,6 +6,8 @@ from labserver.validation import ledger
 from labserver.validation.book import read
 from labserver.validation.rerun import rerun
 
+from .conftest import needy
+
 
 @pytest.fixture(scope="module")
 def verdicts(shelf):
@@ -126,3 +128,11 @@ def test_trouble_with_the_kernel_itself_is_told(book):
     ((problem,),) = [verdict.problems for verdict in found]
     assert problem.where == ""
     assert problem.text.startswith("expected the kernel to evaluate a probe, but it raised TypeError")
+
+
+def test_a_cell_that_cannot_be_run_here_shows_the_same_twice(book, monkeypatch):
+    """What is stored is shown each time, and loading the extension again says nothing."""
+    monkeypatch.delenv("LABSERVER_REQUIRE_ALL", raising=False)
+    path, found = needy(book), []
+    rerun({path: read(path)}, timeout=20, workers=2, report=found.append)
+    assert [verdict.problems for verdict in found] == [[]]

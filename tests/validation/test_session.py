@@ -120,6 +120,25 @@ def test_a_kernel_that_does_not_start_is_told(tmp_path):
         together(main())
 
 
+def test_a_missing_program_is_never_the_error_that_is_meant():
+    """A cell that is to raise has to raise what the lesson is about."""
+    reply = {"status": "error", "ename": "CommandMissing", "evalue": "expected nginx", "traceback": []}
+    told = "expected no exception, but the cell raised CommandMissing: expected nginx"
+    assert [unexpected(reply, Marks(raises=raises)) for raises in (True, False)] == [told, told]
+
+
+def test_a_kernel_gets_what_is_added_to_its_environment(tmp_path, monkeypatch):
+    """Beside what is there already."""
+    monkeypatch.setenv("LABSERVER_TEST", "there")
+
+    async def main():
+        async with Kernel(tmp_path, 20, {"LABSERVER_REQUIRE_ALL": "1"}) as kernel:
+            names = "LABSERVER_TEST", "LABSERVER_REQUIRE_ALL"
+            return [await kernel.evaluate(f"__import__('os').environ[{name!r}]") for name in names]
+
+    assert together(main()) == [["there", "1"]]
+
+
 def test_kernels_meet_in_a_folder_of_their_own(monkeypatch):
     """Sockets are used where their path is short enough and the system has them, else TCP; nothing stays."""
     home = KernelHome()
