@@ -1,6 +1,7 @@
 """What all tests share: programs that may be missing, the closing line that counts them, and real kernels."""
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from django.contrib.auth import hashers
 from jupyter_client.manager import KernelManager
 
 PROGRAMS = {
@@ -39,6 +41,8 @@ def pytest_configure(config):
     config.add_cleanup(folder.cleanup)
     os.environ["IPYTHONDIR"] = folder.name
     os.environ["LABSERVER_STATE"] = os.path.join(folder.name, "state")
+    # Slow on purpose, and tests sign the same users in with the same passwords: computed once for all of them.
+    hashers.pbkdf2 = functools.cache(hashers.pbkdf2)
 
 
 def pytest_runtest_setup(item):

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from django.apps import apps
 
 from labserver.course import needs
 from labserver.live import server as live
 from labserver.live.programs import how_to_get, missing
+from labserver.project.demo import USERS
+
+from ..conftest import in_database
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -34,6 +38,18 @@ def readied(source):
     return "\n".join(f"# {line}" if line.startswith("%load_ext ") else line for line in [first, *rest])
 
 
+def number_users_as_in_a_fresh_kernel():
+    """Tests before this one may have deleted a user, whom the lesson makes again: under the next number."""
+    from django.contrib.auth.models import User
+    from django.db import connection
+
+    if User._meta.db_table in connection.introspection.table_names():
+        if [*User.objects.order_by("pk").values_list("pk", "username")[:3]] != [*enumerate(USERS, 1)]:
+            User.objects.all().delete()
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [User._meta.db_table])
+
+
 @pytest.fixture
 async def lesson(monkeypatch, capsys):
     """`space = await lesson("01_asgi_events", "setup", "echo")` runs these cells, in this order, as a kernel would.
@@ -41,6 +57,8 @@ async def lesson(monkeypatch, capsys):
     Returns what they have defined, as attributes. A second call of the same lesson goes on in the same space.
     """
     spaces = {}
+    if apps.ready:
+        in_database(number_users_as_in_a_fresh_kernel)
 
     async def run(stem, *ids):
         cells = {cell["id"]: cell.source for cell in nbformat.read(NOTEBOOKS / f"{stem}.ipynb", 4).cells}

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import functools
 import json
 import logging
 import threading
@@ -13,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import jwt
 import pytest
-from django.contrib.auth import hashers
 from websockets.exceptions import InvalidStatus
 
 TUTORIAL = ("setup", "login", "forge", "tutorial", "serve-at", "who")
@@ -30,14 +28,11 @@ OPEN = (*WAYS, "watched", "accidents")
 
 YOURS, COPIED, WATCHED, RENEWABLE = (f"/{name}/infra/ws/" for name in ("yours", "tutorial", "watched", "renewable"))
 HOUR = 3600
-PBKDF2 = functools.cache(hashers.pbkdf2)
-"""Slow on purpose, and each test signs the same users in with the same passwords: computed once for all of them."""
 
 
 @pytest.fixture
 async def room(lesson, monkeypatch):
     """`space = await room(*TUTORIAL)` runs these cells of lesson 07; the one that fails on purpose may do so."""
-    monkeypatch.setattr(hashers, "pbkdf2", PBKDF2)
 
     async def run(*ids):
         for id in ids:

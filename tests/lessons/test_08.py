@@ -5,11 +5,9 @@ The cells that run pytest are judged by what their pytest says.
 
 import asyncio
 import contextlib
-import functools
 import sys
 
 import pytest
-from django.contrib.auth import hashers
 from websockets.exceptions import InvalidStatus
 
 COMMUNICATORS = ("setup", "echo")
@@ -27,8 +25,6 @@ CONNECTED = (*EXPIRED, "left", "connected")
 VISITORS = (*CONNECTED, "routed", "wild", "middleware")
 """The cells up to visitors with headers and cookies."""
 
-PBKDF2 = functools.cache(hashers.pbkdf2)
-"""Slow on purpose, and each test makes the same users with the same password: computed once for all of them."""
 
 FAIL = {"crashed": ZeroDivisionError}
 """The cell that fails on purpose."""
@@ -38,8 +34,6 @@ FAIL = {"crashed": ZeroDivisionError}
 async def workshop(lesson, monkeypatch):
     """`space = await workshop(*FILES)` runs these cells of lesson 08; those that fail on purpose have to do so."""
     from django.core.cache import cache
-
-    monkeypatch.setattr(hashers, "pbkdf2", PBKDF2)
 
     async def run(*ids):
         for id in ids:
