@@ -19,6 +19,8 @@ def parser() -> argparse.ArgumentParser:
     either = exercises.add_mutually_exclusive_group(required=True)
     either.add_argument("--write", action="store_true", help="write each file that is missing or stale")
     either.add_argument("--check", action="store_true", help="write nothing; fail if a byte would change")
+    project = commands.add_parser("new-project", help="write a Django project of its own: the chat, ready to deploy")
+    project.add_argument("folder", metavar="DIR", help="a folder that is empty or does not exist yet")
     for name, purpose in (
         ("validate", "run notebooks and hold them to what they claim"),
         ("refresh", "run notebooks again and store their outputs"),
@@ -42,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from labserver.course import derive
 
             return derive.run(options.write)
+        if options.command == "new-project":
+            from labserver.course import new_project
+
+            return new_project.run(options.folder)
         if options.command == "validate":
             from labserver.validation import command
 

@@ -4,6 +4,7 @@ Room: names and texts only; imports nothing of labserver, so that every other ro
 
     LabError
     ├── ExerciseError        an exercise, or its solution, is not as it should be
+    ├── FolderError          a folder to write into holds something, or cannot be written
     ├── NotAnApplication     what was handed to serve() cannot be called as an ASGI application
     ├── NotRecorded          a trace does not hold what is to be made of it
     ├── PortInUse            somebody else listens on the port that was asked for
@@ -24,6 +25,10 @@ class LabError(Exception):
 
 class ExerciseError(LabError, ValueError):
     """An exercise, or its solution, is not as it should be."""
+
+
+class FolderError(LabError, ValueError):
+    """A folder to write into holds something, or cannot be written."""
 
 
 class NotAnApplication(LabError, TypeError):

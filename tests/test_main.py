@@ -52,6 +52,13 @@ def test_exercises_that_cannot_be_written_are_status_2(called, capsys):
     assert capsys.readouterr().err == "labserver: expected a folder, found a file\n"
 
 
+def test_new_project_gets_the_folder(called):
+    """`labserver new-project DIR` hands the folder over."""
+    calls = called("labserver.course.new_project.run", 0)
+    assert command.main(["new-project", "site"]) == 0
+    assert calls == [("run", "site")]
+
+
 def test_validate_gets_the_paths(called):
     """`labserver validate PATH…` hands the paths and options over, and fails where they do."""
     calls = called("labserver.validation.command.validate", 1)
@@ -78,6 +85,7 @@ def test_an_error_of_the_labs_own_is_status_2(called, capsys):
     "arguments",
     [
         [],
+        ["new-project"],
         ["validate"],
         ["refresh"],
         ["no-such-command"],
@@ -100,7 +108,7 @@ def test_help_names_every_command(capsys):
         command.main(["--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    for name in ("demo", "exercises", "validate", "refresh"):
+    for name in ("demo", "exercises", "new-project", "validate", "refresh"):
         assert f"\n    {name}" in shown
 
 

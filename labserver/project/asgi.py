@@ -19,7 +19,10 @@ from .routing import websocket_urlpatterns  # noqa: E402
 
 
 class StaticFiles(ASGIStaticFilesHandler):
-    """Static files from the applications' folders; a path that climbs out of them is a 404, not a crash."""
+    """Static files from the applications' folders; a path that climbs out of them is a 404, not a crash.
+
+    Where nginx takes /static/ for itself, no such request comes this far.
+    """
 
     def serve(self, request):
         try:
@@ -28,8 +31,8 @@ class StaticFiles(ASGIStaticFilesHandler):
             raise Http404(str(error)) from error
 
 
-# A page may connect if its Origin is one of ALLOWED_HOSTS, whatever its port: the notebook server that shows our pages
-# is the same machine on another one. A request without an Origin, or from "null", is refused.
+# A page may connect if its Origin is one of ALLOWED_HOSTS, whatever its port: what shows our pages in a frame may be
+# another server of the same machine. A request without an Origin, or from "null", is refused.
 websockets = AllowedHostsOriginValidator(ExplainFailures(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))))
 
 application = ClientChecks(

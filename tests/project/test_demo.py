@@ -1,11 +1,15 @@
 """The demonstration users: made on demand, from any kind of caller, and the same however often."""
 
+import io
 import os
 import subprocess
 import sys
 import threading
 
+import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from labserver.project import demo
 
@@ -105,3 +109,42 @@ def test_no_thread_is_left(server):
     demo.create_users()
 
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("demo users")]
+
+
+def command(*arguments):
+    """Run `manage.py demo` in the database of the live server; returns what it printed."""
+    out = io.StringIO()
+    in_database(lambda: call_command("demo", *arguments, stdout=out))
+    return out.getvalue()
+
+
+def test_the_command_makes_them_with_a_password_that_it_prints(server):
+    """`manage.py demo` gives the three users one random password; a second call gives them another one."""
+    first, second = (command().rpartition(" ")[2].strip() for _ in range(2))
+    assert len(first) >= 12 and first != second
+    assert all(users()[name].check_password(second) and users()[name].is_active for name in demo.USERS)
+
+
+def test_the_command_takes_a_password(server):
+    """`--password` gives one."""
+    assert command("--password", "of this test") == (
+        "The users alice, bob, carol are there, each with the password: of this test\n"
+    )
+    assert users()["carol"].check_password("of this test")
+
+
+def test_the_command_leaves_a_site_with_users_alone(server):
+    """Where other users are, alice may be somebody: nothing is changed, unless this is a machine to develop on."""
+    from django.contrib.auth.models import User
+
+    command("--password", "before")
+    in_database(lambda: User.objects.create_user("dora", password="her own"))
+    try:
+        with pytest.raises(CommandError, match="users of its own"):
+            command("--password", "after")
+        assert users()["alice"].check_password("before")
+        with override_settings(DEBUG=True):
+            command("--password", "after")
+        assert users()["alice"].check_password("after")
+    finally:
+        in_database(lambda: User.objects.filter(username="dora").delete())

@@ -1,26 +1,35 @@
 """Settings of the reference project: what the environment says, and what it must not leave out."""
 
-import importlib.util
-import runpy
+import importlib
+import os
+import re
+import stat
 import sys
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-SETTINGS = importlib.util.find_spec("labserver.project.settings").origin
+from labserver import project
+
+PACKAGE = "labserver.project.settings"
 KEY = "k" * 32
+SITE = {"SECRET_KEY": "k" * 50, "ALLOWED_HOSTS": "chat.example", "REDIS_URL": "redis://127.0.0.1:6379/3"}
 
 
 @pytest.fixture
 def settings(monkeypatch):
-    """The settings as this environment makes them."""
+    """The settings as this environment makes them; those of other tests stay loaded."""
 
-    def settings(**variables):
-        for name in ("SECRET_KEY", "DATABASE", "REDIS_URL", "ALLOWED_HOSTS"):
+    def settings(kind="", **variables):
+        for name in ("SECRET_KEY", "DATABASE", "REDIS_URL", "ALLOWED_HOSTS", "TLS"):
             monkeypatch.delenv(f"LABSERVER_{name}", raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(f"LABSERVER_{name}", value)
-        return runpy.run_path(SETTINGS)
+        monkeypatch.setattr(project, "settings", None, raising=False)  # the import below sets it: put back at the end
+        for name in [PACKAGE, *(f"{PACKAGE}.{each}" for each in ("base", "development", "production"))]:
+            monkeypatch.setitem(sys.modules, name, None)  # so that what the import leaves there is removed at the end
+            del sys.modules[name]
+        return vars(importlib.import_module(f"{PACKAGE}{kind}"))
 
     return settings
 
@@ -73,3 +82,63 @@ def test_database_and_hosts_come_from_the_environment(settings, tmp_path):
     found = settings(SECRET_KEY=KEY, DATABASE=path, ALLOWED_HOSTS="lab.example,other.example")
     assert found["DATABASES"]["default"]["NAME"] == path
     assert found["ALLOWED_HOSTS"][3:] == ["lab.example", "other.example"]
+
+
+def test_the_lab_shows_pages_in_frames(settings):
+    """A notebook may frame the pages of the lab; those of a site nobody may."""
+    frames = "django.middleware.clickjacking.XFrameOptionsMiddleware"
+    assert frames not in settings(SECRET_KEY=KEY)["MIDDLEWARE"]
+    assert frames in settings(".development", SECRET_KEY=KEY)["MIDDLEWARE"]
+    assert frames in settings(".production", **SITE)["MIDDLEWARE"]
+
+
+def test_only_runserver_needs_daphne(settings):
+    """daphne comes first where runserver is used; workers of gunicorn do without it, and so without Twisted."""
+    assert settings(SECRET_KEY=KEY)["INSTALLED_APPS"][0] == "daphne"
+    assert settings(".development", SECRET_KEY=KEY)["INSTALLED_APPS"][0] == "daphne"
+    assert "daphne" not in settings(".production", **SITE)["INSTALLED_APPS"]
+
+
+def test_development_keeps_a_key_in_a_file(settings, tmp_path):
+    """A key is made once, for its owner alone, and kept; one from the environment comes first."""
+    found = settings(".development", SECRET_KEY=KEY)
+    assert found["SECRET_KEY"] == KEY and found["DEBUG"] is True
+    path = tmp_path / ".secret_key"
+    key = found["_kept_key"](path)
+    assert len(key) >= 50 and found["_kept_key"](path) == key
+    assert os.name == "nt" or stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_production_names_all_that_is_missing(settings):
+    """Without its three variables it does not start, and says of each how to set it."""
+    with pytest.raises(ImproperlyConfigured) as caught:
+        settings(".production", SECRET_KEY=KEY)  # long enough for the lab, not for a site
+    for name in ("SECRET_KEY=$(python -c", "ALLOWED_HOSTS=", "REDIS_URL=redis://"):
+        assert f"export LABSERVER_{name}" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "ALLOWED_HOSTS", "REDIS_URL"])
+def test_production_names_only_what_is_missing(settings, name):
+    """Two of the three are not enough, and the error speaks of the third alone."""
+    with pytest.raises(ImproperlyConfigured) as caught:
+        settings(".production", **{**SITE, name: KEY if name == "SECRET_KEY" else ""})
+    assert str(caught.value).count("\n- LABSERVER_") == 1 and f"\n- LABSERVER_{name}" in str(caught.value)
+
+
+def test_production_is_safe_with_tls(settings):
+    """Cookies, redirects and HSTS are for TLS; only the health check answers without; the names are the given ones."""
+    found = settings(".production", **SITE)
+    assert found["ALLOWED_HOSTS"] == ["chat.example"]
+    assert found["DEBUG"] is False
+    assert found["SECURE_SSL_REDIRECT"] and found["SESSION_COOKIE_SECURE"] and found["CSRF_COOKIE_SECURE"]
+    assert found["SECURE_HSTS_SECONDS"] > 0
+    assert found["SECURE_PROXY_SSL_HEADER"] == ("HTTP_X_FORWARDED_PROTO", "https")
+    assert [re.search(each, "health/") is not None for each in found["SECURE_REDIRECT_EXEMPT"]] == [True]
+    assert "WAL" in found["DATABASES"]["default"]["OPTIONS"]["init_command"]
+
+
+def test_production_can_be_tried_without_tls(settings):
+    """LABSERVER_TLS=off leaves out what needs TLS, and that alone."""
+    found = settings(".production", TLS="off", **SITE)
+    assert not {name for name in found if name.startswith(("SECURE_", "SESSION_COOKIE", "CSRF_COOKIE"))}
+    assert found["STATIC_ROOT"].name == "static_root"

@@ -23,7 +23,7 @@ class ChatConfig(AppConfig):
         """Raise ImproperlyConfigured for a Redis layer that would throw out whoever hears nothing for five seconds.
 
         From its version 8 on, the package redis ends a read after five seconds unless told otherwise; a consumer that
-        waits for its next message takes that for a fault, and dies: https://github.com/django/channels_redis/issues/422/422
+        waits for its next message takes that for a fault, and dies: https://github.com/django/channels_redis/issues/422
         """
         for alias, layer in settings.CHANNEL_LAYERS.items():
             if layer["BACKEND"].startswith("channels_redis.") and int(version("redis").partition(".")[0]) >= 8:

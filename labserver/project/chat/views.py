@@ -1,10 +1,7 @@
-"""The chat's page, the users to write to, and signing in; the pages may stand in a frame, where lessons show them."""
+"""The chat's page, the users to write to, and tokens for those who sign in."""
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.views import LoginView, LogoutView
 from django.shortcuts import render
-from django.utils.decorators import method_decorator
-from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.http import require_safe
 from rest_framework.decorators import api_view, permission_classes
 from rest_framework.exceptions import AuthenticationFailed
@@ -18,7 +15,6 @@ from rest_framework_simplejwt.views import TokenRefreshView
 
 
 @require_safe
-@xframe_options_exempt
 def page(request):
     """The chat; who is not signed in gets it too, with a way to do so."""
     return render(request, "chat/chat.html")
@@ -54,13 +50,3 @@ class Refresh(TokenRefreshView):
         except (get_user_model().DoesNotExist, TypeError, ValueError):
             raise InvalidToken from None
         return answer
-
-
-@method_decorator(xframe_options_exempt, name="dispatch")
-class Login(LoginView):
-    """Django's own, with `registration/login.html`. A `next` may be relative: that holds behind a proxy, too."""
-
-
-@method_decorator(xframe_options_exempt, name="dispatch")
-class Logout(LogoutView):
-    """Django's own; by POST only."""

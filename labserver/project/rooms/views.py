@@ -1,14 +1,12 @@
-"""The page of a room, which may stand in a frame, because that is where lessons show it."""
+"""The page of a room."""
 
 from django.http import Http404
 from django.shortcuts import render
-from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.csrf import ensure_csrf_cookie
 
 from .consumers import NAME
 
 
-@xframe_options_exempt
 @ensure_csrf_cookie
 def room(request, group_name):
     """A page that joins the room `group_name`. Raises Http404 for a name that no room can have."""

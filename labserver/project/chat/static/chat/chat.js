@@ -1,4 +1,4 @@
-// The chat as people see it. Every address is relative to the page: a notebook server's proxy may stand in front.
+// The chat as people see it. Every address is relative to the page: a proxy may stand in front.
 import { Connection, Refused } from "./connection.js";
 import { Session, SignedOut } from "./session.js";
 

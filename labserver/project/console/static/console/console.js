@@ -1,4 +1,4 @@
-// A WebSocket client in a page. It works under any base address: direct, or behind a notebook server's proxy.
+// A WebSocket client in a page. It works under any base address: direct, or behind a proxy.
 const root = new URL("..", document.baseURI);
 const proxied = /\/proxy\/(absolute\/)?\d+\/$/.test(root.pathname);
 const element = (id) => document.getElementById(id);

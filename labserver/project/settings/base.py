@@ -1,30 +1,25 @@
-"""Settings of the reference project. What differs between machines comes from the environment.
+"""What all environments share. What differs between machines comes from the environment of the process.
 
-LABSERVER_SECRET_KEY     32 bytes or more (required; a kernel makes a fresh one)
-LABSERVER_DATABASE       path of the SQLite file (default: db.sqlite3 in the current folder)
+LABSERVER_SECRET_KEY     signs sessions and tokens; all processes of a site need the same one
+LABSERVER_DATABASE       path of the SQLite file (default: db.sqlite3 beside manage.py)
 LABSERVER_REDIS_URL      turns the channel layer and the cache to Redis, for example redis://127.0.0.1:6379/0
-LABSERVER_ALLOWED_HOSTS  host names beside this machine's own, separated by commas
+LABSERVER_ALLOWED_HOSTS  names under which browsers reach the site, separated by commas
 """
 
 import os
 from datetime import timedelta
+from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-SECRET_KEY = os.environ.get("LABSERVER_SECRET_KEY", "")
-if len(SECRET_KEY.encode()) < 32:
-    raise ImproperlyConfigured(
-        f"expected LABSERVER_SECRET_KEY to hold 32 bytes or more, found {len(SECRET_KEY.encode())}; in a "
-        "notebook, run the cell with serve(…) first, which makes one; elsewhere set it, for example with: "
-        'export LABSERVER_SECRET_KEY=$(python -c "import secrets; print(secrets.token_urlsafe(48))")'
-    )
+BASE_DIR = Path(__file__).resolve().parents[2]
 
+SECRET_KEY = os.environ.get("LABSERVER_SECRET_KEY", "")
 DEBUG = False
-ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
-ALLOWED_HOSTS += [host for host in os.environ.get("LABSERVER_ALLOWED_HOSTS", "").split(",") if host]
+HOSTS = [host.strip() for host in os.environ.get("LABSERVER_ALLOWED_HOSTS", "").split(",") if host.strip()]
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]", *HOSTS]
 
 INSTALLED_APPS = [
-    "daphne",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -50,6 +45,7 @@ TEMPLATES = [
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
+                "django.template.context_processors.debug",
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
             ]
@@ -67,7 +63,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("LABSERVER_DATABASE", "db.sqlite3"),
+        "NAME": os.environ.get("LABSERVER_DATABASE") or BASE_DIR / "db.sqlite3",
     }
 }
 
