@@ -24,6 +24,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from labserver.course import new_project
+from labserver.live.processes import free_port
 
 from .conftest import HERE, find_program
 
@@ -53,13 +54,6 @@ for user in User.objects.filter(username__startswith="client-").order_by("userna
     made.append((user.pk, str(token), browser.cookies["sessionid"].value))
 print(json.dumps(made))
 """
-
-
-def free_port():
-    """A port on which nobody listens."""
-    with socket.socket() as each:
-        each.bind(("127.0.0.1", 0))
-        return each.getsockname()[1]
 
 
 class Site:
