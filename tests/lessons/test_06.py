@@ -434,9 +434,9 @@ async def test_a_flood_is_slowed_down_and_closed(room, capsys):
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
         "StrictChat: alice at last: hello (to all) · hello (to all)",
-        "  bob got more than 200 of her 400: True, and at last: is anybody there? (to all)",
+        "  bob got 100 of her 400: True, all of them: True, and at last: is anybody there? (to all)",
         "CalmChat: alice at last: error: too many messages · closed with 4008",
-        "  bob got more than 200 of her 400: False, and at last: is anybody there? (to all)",
+        "  bob got 100 of her 400: True, all of them: False, and at last: is anybody there? (to all)",
     ]
     assert 100 <= space.counts[1] < 200 and printed.err == ""
 
