@@ -602,6 +602,26 @@ def test_the_chat_works_behind_a_proxy(server, window, proxy):
     expect(page.get_by_role("alert")).to_have_text("name and password do not belong together")
 
 
+def test_who_is_refused_for_now_is_told_why(server, window, monkeypatch):
+    """A tab too many, Redis away, too many passwords tried: the page shows the server's words, and then goes on."""
+    from labserver.project.chat import presence
+
+    page = window()
+    page.goto(f"{server.url}/chat/")
+    page.route("**/api/token/", lambda route: route.fulfill(status=429, body="<html></html>"))
+    sign_in(page, "alice", "wrong")
+    expect(page.get_by_role("alert")).to_have_text("too many attempts: try again in a minute")
+    keep_tokens(page, **tokens("alice"))
+    with monkeypatch.context() as patch:
+        patch.setattr(presence, "TABS", 0)
+        page.reload()
+        heard(page, "too many connections: 0 tabs of one user are enough")
+        patch.delattr(presence, "enter")
+        heard(page, "the server cannot connect you at the moment; try again later")
+    connected(page)
+    assert entries(page, "1006").count() == 0
+
+
 def test_two_pages_of_a_room_hear_each_other(server, window):
     """C3: each page says hello when it opens, and shows what comes back, from itself and from the other one."""
     alice, bob = window(), window()

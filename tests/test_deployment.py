@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 import venv
 from collections import Counter
@@ -145,6 +146,7 @@ def test_it_is_fit_for_production(site):
     """`manage.py check --deploy` has nothing to say; the two warnings that it keeps to itself are explained."""
     told = site.manage("check", "--deploy", "--fail-level", "WARNING")
     assert told.strip() == "System check identified no issues (2 silenced)."
+    site.run(site.python, "-c", "import mysite.asgi")  # what the README tries before it takes a new version
     for name in ("W005", "W021"):
         for path in ("mysite/settings/production.py", "README.md"):
             assert name in (site.folder / path).read_text(encoding="utf-8")
@@ -362,6 +364,12 @@ def test_a_hundred_clients_on_four_workers(site):
         address = f"http://127.0.0.1:{site.port}"
         assert json.loads(get(f"{address}/health/")) == {"database": "ok", "cache": "ok", "channel layer": "ok"}
         assert get(f"{address}/static/chat/chat.js") == (site.folder / "static_root/chat/chat.js").read_bytes()
+
+        # Who tries passwords is slowed down; who only looks at the page is not. Without a CSRF token each try is cheap.
+        sign_in = f"{address}/accounts/login/"
+        assert [status(sign_in, b"") for _ in range(21)] == [403] * 21
+        until(lambda: status(sign_in, b"") == 429, "HTTP 429")
+        assert {status(sign_in) for _ in range(25)} == {200}
     logs = log.read_text() + (site.folder / "run" / "nginx-access.log").read_text()
     assert logs.count('"GET /infra/ws/" 101') >= CLIENTS and logs.count('"WebSocket /infra/ws/" [accepted]') >= CLIENTS
     assert "token" not in logs and not any(token in logs for _, token, _ in made)
@@ -373,7 +381,16 @@ def listens(port):
         return each.connect_ex(("127.0.0.1", port)) == 0
 
 
-def get(url):
-    """What a page or file holds."""
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=LIMIT) as response:
+def get(url, form=None):
+    """What a page or file holds; or the answer to a form."""
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, form, timeout=LIMIT) as response:
         return response.read()
+
+
+def status(url, form=None):
+    """The status of an answer."""
+    try:
+        return bool(get(url, form)) * 200
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code

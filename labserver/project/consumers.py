@@ -1,4 +1,4 @@
-"""What every consumer of the project is built on: strict JSON, errors that the client is told, and limits."""
+"""What chat and rooms are built on: strict JSON, errors that clients are told, and limits. The echo has none of it."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ import time
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from . import strict_json
+from .middleware import answer
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ class StrictJsonConsumer(AsyncJsonWebsocketConsumer):
 
     async def leave(self):
         """Undo what connecting did. Called once, after a disconnect, a crash and a cancellation alike."""
+
+    async def accept(self, subprotocol=None, headers=None):
+        """Accept; with the subprotocol of a page that sends its token as one, unless another is given."""
+        await super().accept(subprotocol or answer(self.scope), headers)
 
     async def refuse(self, code, why):
         """Say why, and close. Accepts first: a browser is told neither reason nor code of a refused handshake."""

@@ -9,6 +9,9 @@ from django.http.request import split_domain_port, validate_host
 
 logger = logging.getLogger(__name__)
 
+SUBPROTOCOL = "bearer"
+"""Offered by a page in front of its token: `new WebSocket(url, ["bearer", token])`."""
+
 
 class ClientChecks:
     """Refuse a WebSocket under a foreign Host, and ignore a client's own root path.
@@ -73,11 +76,16 @@ class ExplainFailures:
             if not connecting:
                 await receive()
             why = "the server cannot connect you at the moment; try again later"
-            await refuse(send, 4000, {"type": "error", "content": why})
+            await refuse(scope, send, 4000, {"type": "error", "content": why})
 
 
-async def refuse(send, code, message, subprotocol=None):
+def answer(scope):
+    """The subprotocol to accept with: a browser that offered some takes a connection without any of them for failed."""
+    return SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
+
+
+async def refuse(scope, send, code, message):
     """Accept, say why, and close: a browser is told neither reason nor code of a handshake that is refused."""
-    await send({"type": "websocket.accept", "subprotocol": subprotocol})
+    await send({"type": "websocket.accept", "subprotocol": answer(scope)})
     await send({"type": "websocket.send", "text": json.dumps(message)})
     await send({"type": "websocket.close", "code": code})

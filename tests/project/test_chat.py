@@ -11,6 +11,8 @@ from django.core.cache import cache
 from labserver.project.chat import presence
 from labserver.project.consumers import StrictJsonConsumer
 
+from ..conftest import in_database
+
 CHAT = "/infra/ws/"
 
 
@@ -126,6 +128,23 @@ async def test_a_user_has_so_many_tabs_and_no_more(enter, monkeypatch):
         assert third.close_code == 4000
         await second.send(message("both"))
         assert (await heard(first))["text"] == (await heard(second))["text"] == "both"
+
+
+@pytest.mark.parametrize("reason", ["too many tabs", "Redis is away"])
+async def test_a_page_that_offers_its_token_is_told_too(server, sessions, monkeypatch, reason, caplog):
+    """Who is refused and offered ["bearer", token] is accepted with `bearer`: else a browser sees 1006 alone."""
+    from django.contrib.auth.models import User
+    from rest_framework_simplejwt.tokens import AccessToken
+
+    token = in_database(lambda: str(AccessToken.for_user(User.objects.get(username="alice"))))
+    monkeypatch.setattr(presence, "TABS", 0)
+    if reason == "Redis is away":
+        monkeypatch.delattr(presence, "enter")
+    async with server.connect(CHAT, subprotocols=["bearer", token]) as ws:
+        assert ws.subprotocol == "bearer"
+        assert (await heard(ws))[0] == "error"
+        await ws.wait_closed()
+        assert ws.close_code == 4000
 
 
 async def test_a_lease_is_renewed_as_long_as_its_connection_lives(enter, ids, monkeypatch):

@@ -29,12 +29,19 @@ def failing(*, after=(), words="the database is away", waits=False):
     return ExplainFailures(application)
 
 
+@pytest.mark.parametrize(
+    ("offered", "answer"),
+    [({}, None), ({"subprotocols": ["bearer", "a.b.c"]}, "bearer"), ({"subprotocols": ["x"]}, None)],
+)
 @pytest.mark.parametrize("waits", [True, False])
-async def test_a_failure_before_the_answer_is_accept_error_close(waits, caplog):
-    """Whether or not the application had taken the connect event, the client gets 4000 and a reason."""
-    communicator = ApplicationCommunicator(failing(waits=waits), SCOPE)
+async def test_a_failure_before_the_answer_is_accept_error_close(waits, offered, answer, caplog):
+    """Whether or not the application had taken the connect event, the client gets 4000 and a reason.
+
+    It is accepted with the subprotocol that carries tokens, if it offers that: browsers want one of those they offer.
+    """
+    communicator = ApplicationCommunicator(failing(waits=waits), SCOPE | offered)
     await communicator.send_input(CONNECT)
-    assert await communicator.receive_output() == {"type": "websocket.accept", "subprotocol": None}
+    assert await communicator.receive_output() == {"type": "websocket.accept", "subprotocol": answer}
     assert "try again later" in (await communicator.receive_output())["text"]
     assert await communicator.receive_output() == {"type": "websocket.close", "code": 4000}
     await communicator.wait()

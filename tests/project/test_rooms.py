@@ -40,6 +40,15 @@ async def test_a_name_that_is_none_is_refused_before_a_group_is_joined(server, n
     assert not [event for event in server.trace if event.type == "group_add"]
 
 
+async def test_who_offers_the_subprotocol_gets_it(server):
+    """A page that offers `bearer` here, where it is of no use, is told why it is refused, and does not see 1006."""
+    async with server.connect("/ws/room/blue/", subprotocols=["bearer", "a.b.c"]) as ws:
+        assert ws.subprotocol == "bearer"
+        assert "sign in first" in json.loads(await ws.recv())["content"]
+        await ws.wait_closed()
+        assert ws.close_code == 4001
+
+
 async def test_who_is_not_signed_in_is_told_so_and_closed(server):
     """An anonymous client is accepted, told why, and closed with 4001; it is a member at no time."""
     async with server.connect("/ws/room/blue/") as ws:

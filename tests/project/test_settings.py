@@ -7,9 +7,10 @@ import stat
 import sys
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 
 from labserver import project
+from labserver.live.server import configure_django
 
 PACKAGE = "labserver.project.settings"
 KEY = "k" * 32
@@ -135,6 +136,19 @@ def test_production_is_safe_with_tls(settings):
     assert found["SECURE_PROXY_SSL_HEADER"] == ("HTTP_X_FORWARDED_PROTO", "https")
     assert [re.search(each, "health/") is not None for each in found["SECURE_REDIRECT_EXEMPT"]] == [True]
     assert "WAL" in found["DATABASES"]["default"]["OPTIONS"]["init_command"]
+
+
+def test_production_holds_new_passwords_to_rules(settings):
+    """`manage.py createsuperuser` takes no password that is short, common, a number alone, or like the name."""
+    configure_django()
+    from django.contrib.auth.models import User
+    from django.contrib.auth.password_validation import get_password_validators, validate_password
+
+    rules = get_password_validators(settings(".production", **SITE)["AUTH_PASSWORD_VALIDATORS"])
+    for password in ("j4-Kq", "password123", "4711081523421", "bob-bob-bob"):
+        with pytest.raises(ValidationError):
+            validate_password(password, User(username="bob-bob-bob"), rules)
+    validate_password("long enough for a test", User(username="bob-bob-bob"), rules)
 
 
 def test_production_can_be_tried_without_tls(settings):

@@ -47,7 +47,7 @@ class ChatConsumer(StrictJsonConsumer):
             await self.refuse(4000, f"too many connections: {presence.TABS} tabs of one user are enough")
             return
         await self.channel_layer.group_add(EVERYONE, self.channel_name)
-        await self.accept(tokens.answer(self.scope))  # last: who is told to be connected, is
+        await self.accept()  # last: who is told to be connected, is
         self.renewal = asyncio.Lock()
         self.tasks = [asyncio.create_task(self.renew()), asyncio.create_task(self.watch())]
 

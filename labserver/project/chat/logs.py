@@ -1,6 +1,7 @@
 """Tokens stay out of the logs of servers: uvicorn writes the query string of every WebSocket into them.
 
 (Daphne leaves it out. What stands in front of the project, nginx for example, has a log of its own to look after.)
+And a Redis that is away fills no log.
 """
 
 import logging
@@ -25,6 +26,16 @@ class HideTokens(logging.Filter):
         return True
 
 
+class ShortErrors(logging.Filter):
+    """One line instead of a traceback of 45, for errors of Redis: channels_redis logs one a second, in each process."""
+
+    def filter(self, record):
+        error = record.exc_info and record.exc_info[1]
+        if type(error).__module__.startswith("redis."):
+            record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", (), None
+        return True
+
+
 def _hide(value):
     if isinstance(value, str):
         for pattern, replacement in _TOKENS:
@@ -33,6 +44,7 @@ def _hide(value):
 
 
 def install():
-    """Put the filter on all of them; a second one would change nothing."""
+    """Put the filters on all of them; a second one would change nothing."""
     for name in LOGGERS:
         logging.getLogger(name).addFilter(HideTokens())
+    logging.getLogger("channels_redis.pubsub").addFilter(ShortErrors())

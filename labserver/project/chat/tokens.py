@@ -14,13 +14,10 @@ from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, ExpiredTokenError
 from rest_framework_simplejwt.tokens import AccessToken
 
-from ..middleware import refuse
+from ..middleware import SUBPROTOCOL, refuse
 
 LONGEST = 4096
 """Characters of a token; ours have about 330."""
-
-SUBPROTOCOL = "bearer"
-"""Offered by a page in front of its token: `new WebSocket(url, ["bearer", token])`."""
 
 LOOK_AGAIN = 4
 """Seconds until an open connection is held to its token or session again."""
@@ -62,14 +59,9 @@ class TokenAuthMiddleware:
                 scope = {**scope, "user": user, "token": claims}
         except Refused as refused:
             await receive()  # websocket.connect
-            await refuse(send, refused.code, refused.message, answer(scope))
+            await refuse(scope, send, refused.code, refused.message)
         else:
             await self.application(scope, receive, send)
-
-
-def answer(scope):
-    """The subprotocol to accept with: a browser that offered some takes a connection without any of them for failed."""
-    return SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
 
 
 def carried(scope):

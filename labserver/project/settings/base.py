@@ -53,8 +53,7 @@ TEMPLATES = [
     }
 ]
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "/chat/"
-LOGOUT_REDIRECT_URL = "/chat/"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"  # not the chat: each of its tabs signs in by itself
 STATIC_URL = "static/"
 USE_TZ = True
 TIME_ZONE = "UTC"

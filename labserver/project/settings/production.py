@@ -30,6 +30,10 @@ if missing:
 ALLOWED_HOSTS = HOSTS
 STATIC_ROOT = BASE_DIR / "static_root"  # collectstatic fills it, nginx serves it
 
+# What createsuperuser and changepassword hold a new password to.
+_RULES = ("UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword")
+AUTH_PASSWORD_VALIDATORS = [{"NAME": f"django.contrib.auth.password_validation.{rule}Validator"} for rule in _RULES]
+
 # Several processes write into one file. WAL lets the others read meanwhile; who has to wait to write, waits for up to
 # 20 s instead of 5. IMMEDIATE takes the lock when a transaction begins: half-way it may be refused without any waiting.
 DATABASES["default"]["OPTIONS"] = {

@@ -24,6 +24,17 @@ def test_name_and_password_get_a_token(client, db):
     assert client.get("/api/users/").status_code == 401
 
 
+def test_the_front_page_says_who_is_signed_in(client, db):
+    """Signing in leads there, and so does signing out, by POST alone."""
+    get_user_model().objects.create_user("alice", password="a password of this test")
+    fields = {"username": "alice", "password": "a password of this test"}
+    page = client.post("/accounts/login/", fields, follow=True)
+    assert page.redirect_chain == [("/", 302)] and "<b>alice</b>" in page.text
+    assert client.get("/accounts/logout/").status_code == 405
+    page = client.post("/accounts/logout/", follow=True)
+    assert page.redirect_chain == [("/", 302)] and "alice" not in page.text
+
+
 @pytest.mark.django_db(transaction=True)
 async def test_health_names_each_part(async_client):
     """200, as long as all parts answer."""

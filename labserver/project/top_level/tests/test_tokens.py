@@ -37,6 +37,16 @@ async def test_without_a_token_4001(transactional_db):
     assert await refused(Client(CHAT)) == ("error", 4001)
 
 
+async def test_who_is_not_let_in_now_is_told_in_a_browser_too(users, monkeypatch):
+    """4000, for one tab too many; with the subprotocol that was offered, since without it a browser would see 1006."""
+    monkeypatch.setattr("mysite.chat.presence.TABS", 0)
+    client = Client(CHAT)
+    client.scope["subprotocols"] = ["bearer", users["alice"].token]
+    assert await client.connect(timeout=5) == (True, "bearer")
+    assert (await client.heard())[0] == "error"
+    assert await client.closed() == 4000
+
+
 @pytest.mark.parametrize("kind", ["nonsense", "refresh", "expired"])
 async def test_with_a_wrong_token_4003(users, kind):
     """What is no token, a refresh token, and one whose time is over."""

@@ -79,6 +79,7 @@ export class Session {
     const answer = await fetch(new URL(path, this.#root), options).catch(() => null);
     const content = await answer?.json().catch(() => null); // a proxy may answer with a page of its own
     if (answer?.status === 401 || answer?.status === 400) throw Object.assign(new SignedOut(why(content)), content);
+    if (answer?.status === 429) throw new Error("too many attempts: try again in a minute"); // so says nginx, with a page
     if (!answer?.ok || !content) throw new Error(`the server cannot be reached${answer ? ` (HTTP ${answer.status})` : ""}`);
     return content;
   }
