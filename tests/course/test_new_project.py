@@ -74,6 +74,13 @@ def test_nothing_is_secret(written):
             assert value in NO_SECRETS, (path, value)
 
 
+def test_git_ignores_what_is_secret(written):
+    """The key, the variables of production and the database stay out of a repository."""
+    ignored = (written / ".gitignore").read_text("utf-8").splitlines()
+    assert {".secret_key", "production.env", "*.sqlite3*"} <= set(ignored)
+    assert "cat > production.env" in (written / "README.md").read_text("utf-8")
+
+
 def test_every_module_compiles(written):
     """All that is written in Python is Python."""
     for path, text in files(written).items():
