@@ -50,6 +50,6 @@ $(READY): requirements.lock pyproject.toml
 	3.13, found %d.%d; name another, for example: make setup PYTHON=python3.12' % v)"
 	@echo "Making .venv and installing what requirements.lock pins: once, a minute or two"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --requirement requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --editable .
 	$(BIN)/python -c "open('$(READY)', 'w').close()"
