@@ -53,12 +53,24 @@ async def _cache():
 
 
 async def _channel_layer():
-    """A message to ourselves, there and back."""
-    layer = get_channel_layer()
+    """A message to ourselves, there and back. It is sent again until it comes, for as long as we have.
+
+    A subscription may take effect a moment after the message: the two go to Redis over different connections.
+    """
+    while not await _delivers(get_channel_layer()):
+        pass
+
+
+async def _delivers(layer):
     channel = await layer.new_channel()
     await layer.send(channel, {"type": "health"})
-    await layer.receive(channel)
+    try:
+        async with asyncio.timeout(LIMIT / 4):
+            await layer.receive(channel)
+    except TimeoutError:
+        return False
     # A layer forgets a channel when somebody stops waiting for it; a consumer does so when it ends, and we do it here.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0):
             await layer.receive(channel)
+    return True

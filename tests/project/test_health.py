@@ -50,3 +50,30 @@ async def test_a_part_that_hangs_does_not_hold_up_the_answer(server, monkeypatch
     response = await server.get("/health/")
     assert time.monotonic() - began < 3
     assert response.json() == {"database": "ok", "cache": "failed: TimeoutError", "channel layer": "ok"}
+
+
+async def test_a_message_that_came_too_early_is_sent_again(server, monkeypatch):
+    """A subscription may take effect after the first message has gone; that is no illness."""
+    layer, sent = get_channel_layer(), []
+    send = layer.send
+
+    async def late_subscription(channel, message):
+        sent.append(channel)
+        if len(sent) > 1:
+            await send(channel, message)
+
+    monkeypatch.setattr(layer, "send", late_subscription)
+    monkeypatch.setattr(health, "LIMIT", 4)
+    assert (await server.get("/health/")).json()["channel layer"] == "ok"
+    assert len(set(sent)) == len(sent) == 2
+
+
+async def test_a_layer_that_delivers_nothing_is_ill(server, monkeypatch):
+    """Whatever it takes: what counts is what comes back."""
+
+    async def lose(channel, message):
+        """Nothing."""
+
+    monkeypatch.setattr(get_channel_layer(), "send", lose)
+    monkeypatch.setattr(health, "LIMIT", 0.2)
+    assert (await server.get("/health/")).json()["channel layer"] == "failed: TimeoutError"

@@ -1,6 +1,7 @@
 """Exercise 09.3: a health check that tells the truth. Its solution stands in `solutions/09_deployment.ipynb`."""
 
 import asyncio
+import inspect
 import json
 from unittest.mock import patch
 
@@ -25,6 +26,9 @@ class _Fails(InMemoryChannelLayer):
     async def send(self, channel, message):
         raise ConnectionError(f"Error 111 connecting to {SECRET}")
 
+    async def new_channel(self, prefix="specific."):
+        raise ConnectionError(f"Error 111 connecting to {SECRET}")
+
 
 class _Loses(InMemoryChannelLayer):
     """Takes each message, and delivers none."""
@@ -40,12 +44,16 @@ class _Hangs(InMemoryChannelLayer):
         await asyncio.Event().wait()
 
 
-class _Mixed(InMemoryChannelLayer):
-    """Somebody else's message is delivered instead."""
+class _Notes(InMemoryChannelLayer):
+    """Well, and knows to whom something was sent."""
 
-    async def receive(self, channel):
-        await super().receive(channel)
-        return {"type": "chat.message", "text": "for somebody else"}
+    def __init__(self):
+        super().__init__()
+        self.used = set()
+
+    async def send(self, channel, message):
+        self.used.add(channel)
+        await super().send(channel, message)
 
 
 ANOTHER_BODY = 'Answer JsonResponse({"channel_layer": "ok"}), or another text and status=503.'
@@ -67,10 +75,12 @@ WITHOUT_END = (
     ),
 )
 async def health(answer, bench):
-    well = await _asked(answer, get_channel_layer(), "the layer was well")
-    if well.status_code != 200 or _said(well) != "ok":
-        found = f"the layer was well; your view answered {_shown(well)}"
-        raise Misconception("another answer", found, ANOTHER_BODY)
+    first, second = _Notes(), _Notes()
+    for layer in (first, second):
+        well = await _asked(answer, layer, "the layer was well")
+        if well.status_code != 200 or _said(well) != "ok":
+            found = f"the layer was well; your view answered {_shown(well)}"
+            raise Misconception("another answer", found, ANOTHER_BODY)
     for layer, told, name, step in (
         (
             _Fails,
@@ -85,12 +95,6 @@ async def health(answer, bench):
             "Receive as well what you have sent: only then has the layer delivered.",
         ),
         (_Hangs, "send came to no end", *WITHOUT_END),
-        (
-            _Mixed,
-            "another message came than the one sent",
-            "takes any message for its own",
-            "Compare what comes with what you have sent.",
-        ),
     ):
         response = await _asked(answer, layer(), told)
         found = f"{told}; your view answered {_shown(response)}"
@@ -101,6 +105,9 @@ async def health(answer, bench):
             raise Misconception(name, found, step)
         if response.status_code != 503 or _said(response) in (None, "ok"):
             raise Misconception("another answer", found, ANOTHER_BODY)
+    if both := first.used & second.used:
+        found = f"it sent to the channel {min(both)!r} each time; two checks at once would take each other's message"
+        raise Misconception("a channel that all share", found, "Let await layer.new_channel() make the name.")
 
 
 def _said(response):
@@ -141,7 +148,11 @@ async def _asked(answer, layer, told):
 
 
 async def _run(answer):
-    return await answer(RequestFactory().get("/health/"))
+    response = answer(RequestFactory().get("/health/"))
+    if not inspect.isawaitable(response):
+        found = f"it returned {response!r:.60} at once, and nothing to await"
+        raise Misconception("not async", found, "Write async def: a channel layer has to be awaited.")
+    return await response
 
 
 def _unanswered(error, told):
@@ -154,10 +165,10 @@ def _answer(ok, words="not well"):
     return JsonResponse({"channel_layer": "ok" if ok else words}, status=200 if ok else 503)
 
 
-async def _delivered(limit=1.0):
+async def _delivered(limit=1.0, channel=None):
     layer = get_channel_layer()
     async with asyncio.timeout(limit):
-        channel = await layer.new_channel()
+        channel = channel or await layer.new_channel()
         await layer.send(channel, {"type": "health.check"})
         return await layer.receive(channel) == {"type": "health.check"}
 
@@ -179,14 +190,10 @@ async def _half(request):
 
 @health.wrong(WITHOUT_END[0])
 async def _no_limit(request):
-    layer = get_channel_layer()
-    channel = await layer.new_channel()
     try:
-        await layer.send(channel, {"type": "health.check"})
-        await layer.receive(channel)
+        return _answer(await _delivered(None))
     except Exception:
         return _answer(False)
-    return _answer(True)
 
 
 @health.wrong("an error is no answer")
@@ -218,12 +225,16 @@ async def _late(request):
         return _answer(False)
 
 
-@health.wrong("takes any message for its own")
-async def _any(request):
+@health.wrong("a channel that all share")
+async def _shared(request):
     try:
-        await _delivered()
+        return _answer(await _delivered(channel="health"))
     except Exception:
         return _answer(False)
+
+
+@health.wrong("not async")
+def _sync(request):
     return _answer(True)
 
 
