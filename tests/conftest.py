@@ -123,6 +123,7 @@ UNMEASURED = (
     "test_browser",
     "test_chat_page",
     "test_deployment",
+    "test_kernel_endurance",
     "test_pages",
     "test_readme",
     "test_recordings",

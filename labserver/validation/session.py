@@ -74,8 +74,9 @@ class KernelHome:
 
     @property
     def launch(self) -> dict[str, Any]:
-        """Options of a kernel's start."""
-        return {"extra_arguments": QUIET, "stdout": self.output, "stderr": self.output}
+        """Options of a kernel's start. A coverage run that measures us is kept out: it would slow the notebooks."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
+        return {"extra_arguments": QUIET, "stdout": self.output, "stderr": self.output, "env": environment}
 
     def tail(self, lines: int = 15) -> str:
         """The last lines that the kernel wrote past Jupyter: crashes, mostly."""
@@ -150,7 +151,7 @@ class Kernel(AbstractAsyncContextManager):
 
     def __init__(self, folder: Path, timeout: float, environment: Mapping[str, str] | None = None) -> None:
         self._folder = folder
-        self._environment = os.environ | (environment or {})
+        self._environment = environment or {}
         self._timeout = timeout
         self._home = KernelHome()
         # no kernel specs of the user's: the notebook runs on the interpreter that validates it
@@ -169,7 +170,9 @@ class Kernel(AbstractAsyncContextManager):
 
     async def __aenter__(self) -> Self:
         try:
-            await self._manager.start_kernel(cwd=str(self._folder), env=self._environment, **self._home.launch)
+            launch = self._home.launch
+            launch["env"] |= self._environment
+            await self._manager.start_kernel(cwd=str(self._folder), **launch)
             await self._client.async_start_new_kernel_client()
         except RuntimeError as error:
             text = f"expected a kernel to start, but found: {error}\n{self._home.tail()}"

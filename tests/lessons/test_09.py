@@ -120,7 +120,7 @@ def test_a_comment_ends_the_deployment_script(told):
     mended = told("mended")
     assert mended[0].endswith("[--worker-class] [uvicorn_worker.UvicornWorker] [--timeout] [120]")
     assert "uvicorn_worker.UvicornWorker · HTTP 200" in mended
-    assert mended[-2] == "[] []" and "deprecated" in mended[-1]
+    assert mended[-2] == "warnings on" and "deprecated" in mended[-1]
 
 
 def test_two_workers_lose_each_others_messages_without_redis(told):
@@ -150,6 +150,15 @@ def test_redis_carries_messages_between_the_workers(told):
 
 
 # --- nginx ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs("nginx")
+def test_nginx_has_no_style_sheets_before_collectstatic(told):
+    """D7: the part of nginx.conf is shown without comments, and static files are 404 until they are gathered."""
+    *shown, blank, last = told("conf")
+    assert last == "/static/chat/chat.css: 404, after collectstatic 200" and not blank
+    assert "    location /static/ {" in shown and "        proxy_set_header Host $http_host;" in shown
+    assert not any("#" in line for line in shown)
 
 
 @pytest.mark.needs("nginx")
@@ -220,19 +229,21 @@ def test_who_writes_tokens_into_a_log(told):
 
 @pytest.mark.needs("nginx")
 def test_gunicorn_and_nginx_write_no_tokens(told):
-    """Fault 7: with the written settings; uvicorn and nginx by themselves write both."""
+    """Fault 7: with the written settings; uvicorn and nginx by themselves write both, as nginx's error log does."""
     assert columns(told("tokens-more")) == {
         "uvicorn, app:application": ["TOKEN", "TOKEN"],
         "gunicorn, our settings": ["hidden", "hidden"],
         "nginx, our settings": ["hidden", "hidden"],
         "nginx, format combined": ["TOKEN", "TOKEN"],
+        "nginx, its error log": ["TOKEN", "TOKEN"],
     }
 
 
 @pytest.mark.needs("nginx")
 def test_health_names_what_is_away(told):
-    """Without Redis 503 and the parts that fail; with it 200 again, while the cache has forgotten who is there."""
-    before, without, again, alice = told("health")
+    """Without Redis 503, and who writes is cut; with it 200 again, while the cache has forgotten who is there."""
+    before, without, bob, again, alice = told("health")
     assert before == again and before.startswith("200")
     assert without.startswith("503 {'database': 'ok', 'cache': 'failed")
+    assert bob == "bob:   closed with 1006"
     assert alice == "alice: {'error': 'not connected'}"
