@@ -118,7 +118,7 @@ LONG = (
 )
 """Modules that take half a minute or more."""
 
-UNMEASURED = (
+WHOLE = (
     "lessons",
     "test_browser",
     "test_chat_page",
@@ -128,23 +128,18 @@ UNMEASURED = (
     "test_readme",
     "test_recordings",
 )
-"""Tests of whole lessons and pages: each module of labserver is covered by its own tests, and measuring is not free."""
+"""Tests of whole lessons and pages: each module of labserver is covered by its own tests, and measuring costs as much
+as running. `make test` runs them in a second pytest, without coverage: `-m whole`."""
 
 
+@pytest.hookimpl(tryfirst=True)  # -m looks at the marks after this
 def pytest_collection_modifyitems(items):
     """Long modules first: a worker that begins one when the others have nothing left keeps everybody waiting."""
+    for item in items:
+        path = item.path.relative_to(HERE)
+        if {path.parts[0], path.stem} & set(WHOLE):
+            item.add_marker("whole")
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def unmeasured(request):
-    """Keep coverage out of the kernels and servers that these tests start."""
-    path = request.path.relative_to(HERE)
-    with pytest.MonkeyPatch.context() as patch:
-        if {path.parts[0], path.stem} & set(UNMEASURED):
-            for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
-                patch.delenv(name)
-        yield
 
 
 def in_database(work):

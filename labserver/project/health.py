@@ -57,16 +57,16 @@ async def _channel_layer():
 
     A subscription may take effect a moment after the message: the two go to Redis over different connections.
     """
-    while not await _delivers(get_channel_layer()):
-        pass
+    came = False
+    while not came:
+        came = await _delivers(get_channel_layer())
 
 
 async def _delivers(layer):
     channel = await layer.new_channel()
     await layer.send(channel, {"type": "health"})
     try:
-        async with asyncio.timeout(LIMIT / 4):
-            await layer.receive(channel)
+        await asyncio.wait_for(layer.receive(channel), LIMIT / 4)
     except TimeoutError:
         return False
     # A layer forgets a channel when somebody stops waiting for it; a consumer does so when it ends, and we do it here.

@@ -92,6 +92,8 @@ async def test_the_handshake_has_a_limit(server):
     server.application = silent
     with pytest.raises(TimeLimit, match=r"to accept or close /x within 0\.1 s, found no answer; did connect\(\) run"):
         await server.connect("/x", open_timeout=0.1)
+    with pytest.raises(TimeLimit, match="with a subprotocol that was offered, or with none"):
+        await server.connect("/x", open_timeout=0.1, subprotocols=["chat"])
 
 
 async def test_a_handshake_that_daphne_gives_up_is_the_same(server, capfd):

@@ -9,7 +9,10 @@ from labserver import project
 STATIC = Path(project.__file__).parent / "console" / "static" / "console"
 
 
-@pytest.mark.parametrize(("path", "text"), [("/", "A WebSocket client for"), ("/console/", 'id="log"')])
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [("/", "A WebSocket client for"), ("/console/", 'id="log"'), ("/chat/", "not signed in")],
+)
 async def test_pages_answer_and_may_be_framed(server, path, text):
     """Each page answers, and a notebook may show it in a frame."""
     response = await server.get(path)
