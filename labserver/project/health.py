@@ -1,7 +1,6 @@
 """`health/`: whether this process can do its work, for a load balancer, a supervisor or a person with curl."""
 
 import asyncio
-import contextlib
 import logging
 
 from asgiref.sync import sync_to_async
@@ -70,7 +69,8 @@ async def _delivers(layer):
     except TimeoutError:
         return False
     # A layer forgets a channel when somebody stops waiting for it; a consumer does so when it ends, and we do it here.
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(0):
-            await layer.receive(channel)
+    waiting = asyncio.ensure_future(layer.receive(channel))
+    await asyncio.sleep(0)  # it begins
+    waiting.cancel()
+    await asyncio.wait([waiting])
     return True
