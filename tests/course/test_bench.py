@@ -97,6 +97,7 @@ async def test_groups_of_a_check_are_its_own():
     assert get_channel_layer() is outside
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(outside.receive(channel), 0.01)
+    await outside.group_discard("bench", channel)
 
 
 def test_layers_are_put_back_as_they_were():
