@@ -12,6 +12,8 @@ from labserver.errors import LabError, PortInUse, TimeLimit
 from labserver.live import processes
 from labserver.live.processes import Command, CommandFailed, CommandMissing, free_port, run
 
+pytestmark = pytest.mark.usefixtures("unmeasured_commands")
+
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX; nothing to install")
 
 SERVER = """
@@ -25,15 +27,6 @@ print("again")
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
 SLEEP = "print('here'); import time; time.sleep(60)"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def unmeasured_commands():
-    """Coverage stays out of the commands: they run nothing of labserver, and start three times as fast."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
-            patch.delenv(name)
-        yield
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from labserver.errors import LabError, TimeLimit
 from labserver.live import watched
 from labserver.live.watched import Child, CommandFailed, CommandMissing, Log, split
 
+pytestmark = pytest.mark.usefixtures("unmeasured_commands")
+
 POSIX = pytest.mark.skipif(os.name != "posix", reason="sessions and signals of POSIX; nothing to install")
 
 WAITS = "print('here'); import time; time.sleep(60)"
@@ -23,15 +25,6 @@ PARENT = (
     "import subprocess, sys, time; "
     "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], {options}).pid); {end}"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def unmeasured_commands():
-    """Coverage stays out of the commands: they run nothing of labserver, and start three times as fast."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
-            patch.delenv(name)
-        yield
 
 
 @pytest.fixture
