@@ -62,8 +62,19 @@ def test_new_project_gets_the_folder(called):
 def test_validate_gets_the_paths(called):
     """`labserver validate PATH…` hands the paths and options over, and fails where they do."""
     calls = called("labserver.validation.command.validate", 1)
-    assert command.main(["validate", "notebooks", "solutions/*.ipynb", "--workers", "1"]) == 1
-    assert calls == [("validate", ["notebooks", "solutions/*.ipynb"], ("timeout", 30), ("workers", 1))]
+    assert command.main(["validate", "notebooks", "solutions/*.ipynb", "--workers", "1", "--once"]) == 1
+    assert (
+        command.main(["validate", "a", "--sanitize=b", "--junit=c", "--fast", "--queued", "--update", "--style"]) == 1
+    )
+    usual = {"timeout": 30, "workers": None, "once": False, "queued": False, "fast": False, "update": False}
+    usual |= {"style": False, "sanitize": None, "junit_file": None}
+    first = usual | {"workers": 1, "once": True}
+    second = usual | {"sanitize": "b", "junit_file": "c"} | dict.fromkeys(("queued", "fast", "update", "style"), True)
+    told = [(name, dict(keywords)) for name, *keywords in calls]
+    assert told == [
+        ("validate", first | {"paths": ["notebooks", "solutions/*.ipynb"]}),
+        ("validate", second | {"paths": ["a"]}),
+    ]
 
 
 def test_refresh_gets_the_paths(called):

@@ -1,15 +1,14 @@
 """Notebooks as values: files found and read, cells named and marked, outputs in the form in which they are compared.
 
 Room: nbformat and the file system; starts no kernel. Lint, comparison, run-twice and refresh all stand on these
-functions, so "the same output" means one thing everywhere.
+functions, so "the same output" means one thing everywhere; `difference` shows where two are not.
 """
 
-import difflib
 import glob
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,6 @@ from nbformat import NotebookNode
 from nbformat.validator import iter_validate
 
 from labserver.errors import ValidationError
-
-DIFF_LINES = 40
-"""How many lines of a difference are shown; the rest is counted."""
-
-LINE_WIDTH = 120
-"""Longer lines (an SVG is often one line) are cut into pieces of this width, so that the difference is in sight."""
 
 TIMING = ("execution", "ExecuteTime")
 """Cell metadata of front ends that record when a cell ran."""
@@ -62,13 +55,19 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one phase found in one notebook. Notes are told and do not fail."""
+    """What one phase found in one notebook. Notes are told and do not fail.
+
+    skipped: whether nothing was run, since the phase before has failed. hits: by rule of the sanitize file, how often
+    it has matched, and how often too much.
+    """
 
     notebook: Path
     phase: str
     seconds: float
     problems: Sequence[Problem] = ()
     notes: Sequence[str] = ()
+    skipped: bool = False
+    hits: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +176,17 @@ def plain(text: str) -> str:
     return _ANSI.sub("", text)
 
 
-def sanitize(value: Any) -> Any:
-    """The value with each loopback port written as PORT: the one thing that a live server changes on every run."""
+def sanitize(value: Any, hide: Callable[[str], str] = str) -> Any:
+    """The value with each loopback port written as PORT: the one thing that a live server changes on every run.
+
+    hide: what takes more out of each text; see `rules`.
+    """
     if isinstance(value, str):
-        return _PROXY.sub("/proxy/PORT", _LOOPBACK.sub(r"\1:PORT", value))
+        return hide(_PROXY.sub("/proxy/PORT", _LOOPBACK.sub(r"\1:PORT", value)))
     if isinstance(value, dict):
-        return {key: sanitize(item) for key, item in value.items()}
+        return {key: sanitize(item, hide) for key, item in value.items()}
     if isinstance(value, list):
-        return [sanitize(item) for item in value]
+        return [sanitize(item, hide) for item in value]
     return value
 
 
@@ -235,49 +237,24 @@ def merge_streams(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
     return merged
 
 
-def canonical(outputs: Iterable[NotebookNode]) -> list[dict[str, Any]]:
-    """The outputs as they are compared.
+def canonical(outputs: Iterable[NotebookNode], hide: Callable[[str], str] = str) -> list[dict[str, Any]]:
+    """The outputs as they are compared; `hide` takes more out of each text, as in `sanitize`.
 
     Streams are joined, loopback ports are PORT, an error is its name and text, a picture in base64 and a widget
     only have to exist. Execution counts, metadata, tracebacks and the notice of a cell that was not run do not count.
     """
-    return [_canonical(output) for output in merge_streams(o for o in outputs if o.get("metadata") != NOT_RUN)]
+    return [_canonical(output, hide) for output in merge_streams(o for o in outputs if o.get("metadata") != NOT_RUN)]
 
 
-def _canonical(output: NotebookNode) -> dict[str, Any]:
+def _canonical(output: NotebookNode, hide: Callable[[str], str]) -> dict[str, Any]:
     if output.output_type == "stream":
-        return {output.name: sanitize(output.text)}
+        return {output.name: sanitize(output.text, hide)}
     if output.output_type == "error":
-        return {"error": sanitize(f"{output.ename}: {output.evalue}")}
+        return {"error": sanitize(f"{output.ename}: {output.evalue}", hide)}
     form: dict[str, Any] = {output.output_type: ""}
     for mime, value in sorted(output.data.items()):
         if is_binary(mime) or mime == _WIDGET:
-            value = "present" if value else "empty"
-        form[mime] = sanitize(value)
+            form[mime] = "present" if value else "empty"
+        else:
+            form[mime] = sanitize(value, hide)
     return form
-
-
-def difference(expected: Iterable[NotebookNode], found: Iterable[NotebookNode], names: Sequence[str]) -> str:
-    """A short unified diff of two lists of outputs, or an empty string if they are the same.
-
-    names: what the two sides are called, for example `("stored", "found")`.
-    """
-    left, right = canonical(expected), canonical(found)
-    if left == right:
-        return ""
-    lines = list(difflib.unified_diff(_lines(left), _lines(right), *names, n=2, lineterm=""))
-    kept = lines[:DIFF_LINES]
-    if len(lines) > DIFF_LINES:
-        kept.append(f"… and {len(lines) - DIFF_LINES} more lines")
-    return "\n".join(kept)
-
-
-def _lines(forms: Iterable[dict[str, Any]]) -> list[str]:
-    lines = []
-    for form in forms:
-        for name, value in form.items():
-            lines.append(f"[{name}]")
-            text = value if isinstance(value, str) else json.dumps(value, indent=1, sort_keys=True)
-            for line in text.split("\n") if text else ():
-                lines += [line[at : at + LINE_WIDTH] for at in range(0, len(line) or 1, LINE_WIDTH)]
-    return lines

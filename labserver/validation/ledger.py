@@ -7,12 +7,12 @@ Ports and tasks must be back at the fresh kernel's when the last cell has run. T
 after a first run (imports, thread pools, a parked thread), but a second run must not add to them.
 """
 
-import asyncio
 import inspect
 import json
 import re
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 SETTLE = 2.0
@@ -120,19 +120,18 @@ def _growth(what: str, before: int, after: int, first: Sequence[str], second: Se
     return f"there are more {what} than after the first: {before} → {after}" + (f" ({names})" if names else "")
 
 
-async def settled(
-    evaluate: Callable[[str], Awaitable[str]],
+def settled(
+    evaluate: Callable[[str], str],
     complaints: Callable[[Snapshot], list[str]] = lambda snapshot: [],
 ) -> tuple[Snapshot, list[str]]:
     """A Snapshot and the complaints about it, taken again until there are none or `SETTLE` seconds have passed.
 
     evaluate: gives the value of an expression in the kernel.
     """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + SETTLE
+    deadline = time.monotonic() + SETTLE
     while True:
-        snapshot = parse(await evaluate(EXPRESSION))
+        snapshot = parse(evaluate(EXPRESSION))
         found = complaints(snapshot)
-        if not found or loop.time() >= deadline:
+        if not found or time.monotonic() >= deadline:
             return snapshot, found
-        await asyncio.sleep(_PAUSE)
+        time.sleep(_PAUSE)

@@ -4,7 +4,6 @@ Room: kernels (jupyter_client, nbclient); nothing of pytest. The kernel's own st
 kernel that dies can be reported with its last words. nbclient notices a death within a second.
 """
 
-import ast
 import asyncio
 import math
 import os
@@ -212,22 +211,6 @@ class Kernel(AbstractAsyncContextManager):
 
     def _keep_reply(self, execute_reply: dict[str, Any], **_: Any) -> None:
         self._reply = execute_reply["content"]
-
-    async def evaluate(self, expression: str) -> Any:
-        """The value of a Python expression in the kernel, if it is a literal; leaves nothing behind there.
-
-        Raises CellStopped if the kernel does not answer, ValidationError if the expression raises.
-        """
-        request = self._client.kc.execute("", silent=True, store_history=False, user_expressions={"it": expression})
-        with self._reported():
-            reply = await self._client.async_wait_for_reply(request, v4.new_code_cell(expression))
-        answer = reply["content"]["user_expressions"]["it"]
-        if answer["status"] != "ok":
-            raise ValidationError(
-                f"expected the kernel to evaluate a probe, but it raised {answer['ename']}: {answer['evalue']}; "
-                "did a cell replace a builtin name?"
-            )
-        return ast.literal_eval(answer["data"]["text/plain"])
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

@@ -7,12 +7,11 @@ import threading
 from dataclasses import replace
 
 import psutil
-import pytest
-from nbformat import v4
+from nbval.kernel import CURRENT_ENV_KERNEL_NAME
 
 from labserver.validation import ledger
+from labserver.validation.kernel import StrictKernel
 from labserver.validation.ledger import Snapshot, grown, left, measure, parse, settled
-from labserver.validation.session import Kernel, together
 
 FRESH = Snapshot(ports=[1], tasks=[["Task-1", "main"]], threads=["a"], descriptors=3, targets=["pipe"])
 
@@ -100,39 +99,29 @@ def test_a_system_that_does_not_count_descriptors_is_fine():
     ]
 
 
-def test_settling_waits_until_nothing_is_complained_of():
+def test_settling_waits_until_nothing_is_complained_of(monkeypatch):
     """A socket that is still closing is given time; a lasting complaint is returned in the end."""
-
-    async def evaluate(expression):
-        return measure()
-
-    async def main(complaints):
-        return await settled(evaluate, complaints)
-
     answers = [["still closing"], []]
-    assert asyncio.run(main(lambda now: answers.pop(0)))[1] == []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger, "SETTLE", 0.0)
-        assert asyncio.run(main(lambda now: ["left"]))[1] == ["left"]
+    assert settled(lambda expression: measure(), lambda now: answers.pop(0))[1] == []
+    monkeypatch.setattr(ledger, "SETTLE", 0.0)
+    assert settled(lambda expression: measure(), lambda now: ["left"])[1] == ["left"]
 
 
 def test_the_kernel_is_measured_without_a_trace(tmp_path):
     """In a kernel the expression gives a snapshot, and leaves no name, no history and no output behind."""
-    cells = [
-        "before = set(globals())",
-        "import asyncio; task = asyncio.ensure_future(asyncio.sleep(60))",
-        "print([name for name in globals() if name not in before and name[0] != '_'], len(In))",
-    ]
+    kernel = StrictKernel(CURRENT_ENV_KERNEL_NAME, str(tmp_path), 60)
 
-    async def main():
-        async with Kernel(tmp_path, 20) as kernel:
-            fresh, _ = await settled(kernel.evaluate)
-            for source in cells:
-                done = await kernel.run(v4.new_code_cell(source))
-                now, _ = await settled(kernel.evaluate)
-            return fresh, now, done.outputs
+    def run(source):
+        kernel.await_reply(kernel.execute_cell_input(source), timeout=20)
+        return settled(lambda expression: kernel.evaluate(expression, 20))[0]
 
-    ((fresh, now, outputs),) = together(main())
-    assert [output.text for output in outputs] == ["['before', 'asyncio', 'task'] 4\n"]
+    try:
+        fresh, _ = settled(lambda expression: kernel.evaluate(expression, 20))
+        run("before = set(globals())")
+        run("import asyncio; task = asyncio.ensure_future(asyncio.sleep(60))")
+        now = run("found = [name for name in globals() if name not in before and name[0] != '_'], len(In)")
+        assert kernel.evaluate("found", 20) == (["before", "asyncio", "task"], 4)
+    finally:
+        kernel.stop()
     (complaint,) = left(fresh, now)
     assert complaint.endswith("(sleep) is still running")

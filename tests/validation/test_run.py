@@ -6,14 +6,26 @@ import sys
 
 import pytest
 
-from labserver.validation import compare as room
+from labserver.validation import run as room
 from labserver.validation.book import Problem, read
-from labserver.validation.compare import compare
+from labserver.validation.run import Way, run
 
 from .conftest import needy, printed
 
 
-def test_each_notebook_gets_its_verdict(book, monkeypatch):
+def judged(paths, workers=2, **more):
+    """The verdicts of notebooks, by path and phase, as they came; and what was heard of their cells."""
+    found, heard = {}, []
+    run(
+        {path: read(path) for path in paths},
+        Way(20, workers, **more),
+        lambda verdict: found.update({(verdict.notebook, verdict.phase): verdict}),
+        lambda *progress: heard.append(progress),
+    )
+    return found, heard
+
+
+def test_each_notebook_gets_its_verdicts(book, monkeypatch):
     """Several notebooks run side by side, whatever the repository's own pytest settings and plugins are."""
     (book.folder / "conftest.py").write_text("raise RuntimeError('not for notebooks')")
     (book.folder / "pytest.ini").write_text("[pytest]\naddopts = --nothing-known\n")
@@ -21,29 +33,25 @@ def test_each_notebook_gets_its_verdict(book, monkeypatch):
     right = book.write("right", book.code("print(1)", printed("1\n")), "pass")
     wrong = book.write("wrong", "pass", book.code("print(2)", printed("1\n")), "1 / 0")
     words = book.write("words", book.text("# Only words"))
-    found = {}
-    compare(
-        {path: read(path) for path in (right, wrong, words)},
-        timeout=20,
-        workers=2,
-        report=lambda verdict: found.update({verdict.notebook: verdict}),
-    )
-    assert found[right].problems == []
-    assert found[words].problems == ()
-    (problem,) = found[wrong].problems
+    found, heard = judged([right, wrong, words])
+    assert found[right, "compare"].problems == found[right, "twice"].problems == []
+    assert found[words, "compare"].problems == found[words, "twice"].problems == ()
+    (problem,) = found[wrong, "compare"].problems
     assert problem.where == "cell 2 (id id1)"
-    assert "-1\n+2" in problem.text
-    assert found[right].seconds > 0
+    assert problem.text.startswith("expected the outputs that are stored, but found others\n")
+    assert [found[path, "twice"].skipped for path in (right, wrong)] == [False, True]
+    assert found[right, "compare"].seconds > 0
+    # two cells, the ledger, each cell twice, the ledger
+    assert [progress for progress in heard if progress[0] == right] == [(right, done, 8) for done in range(1, 9)]
 
 
 def test_a_cell_that_cannot_be_run_here_is_a_note(book, monkeypatch):
     """Its notice is no difference, what it shows is what is stored, and the verdict says which cells and why."""
     monkeypatch.delenv("LABSERVER_REQUIRE_ALL", raising=False)
-    path, found = needy(book), []
-    compare({path: read(path)}, timeout=20, workers=1, report=found.append)
-    ((problems, notes),) = [(verdict.problems, verdict.notes) for verdict in found]
-    assert problems == []
-    assert notes == [
+    found, _ = judged([needy(book)], twice=False)
+    (verdict,) = found.values()
+    assert verdict.problems == []
+    assert verdict.notes == [
         f"cell {number} (id id{number - 1}) was not run: no-such-program is not installed here" for number in (2, 3, 5)
     ]
 
@@ -51,29 +59,45 @@ def test_a_cell_that_cannot_be_run_here_is_a_note(book, monkeypatch):
 def test_where_all_is_demanded_such_a_cell_fails(book, monkeypatch):
     """As in the lab's own continuous integration."""
     monkeypatch.setenv("LABSERVER_REQUIRE_ALL", "1")
-    path, found = needy(book), []
-    compare({path: read(path)}, timeout=20, workers=1, report=found.append)
-    ((problem,),) = [verdict.problems for verdict in found]
+    found, _ = judged([needy(book)])
+    ((problem,), _) = [verdict.problems for verdict in found.values()]
     assert problem.where == "cell 2 (id id1)"
     assert "expected no-such-program for this cell, found that no-such-program is not installed here" in problem.text
-    assert found[0].notes == []
+    assert [verdict.notes for verdict in found.values()] == [[], []]
 
 
 def test_without_code_nothing_is_run(book, monkeypatch):
     """Where there is nothing to compare, no pytest is started."""
     monkeypatch.setattr(room.subprocess, "Popen", None)
-    found = []
     path = book.write("words", book.text("# Only words"))
-    compare({path: read(path)}, timeout=20, workers=2, report=found.append)
-    assert [(verdict.notebook, verdict.problems) for verdict in found] == [(path, ())]
+    found, _ = judged([path])
+    assert [(key, verdict.problems) for key, verdict in found.items()] == [
+        ((path, "compare"), ()),
+        ((path, "twice"), ()),
+    ]
 
 
-def test_one_notebook_needs_no_workers(book):
-    """A single notebook runs in one process, with no time lost on others."""
-    found = []
-    path = book.write("right", "pass")
-    compare({path: read(path)}, timeout=20, workers=2, report=found.append)
-    assert [(verdict.notebook, verdict.problems) for verdict in found] == [(path, [])]
+def test_a_notebook_is_run_as_it_is_asked(book, tmp_path):
+    """Once only, its cells sent at once, with rules for what is not compared; the rules' matches are told."""
+    rules = tmp_path / "rules"
+    rules.write_text("regex: [0-9]\nreplace: N\n", encoding="utf-8")
+    path = book.write("right", book.code("print('now', 7)", printed("now 3\n")), book.code("print(1)", printed("2\n")))
+    found, _ = judged([path], twice=False, queued=True, sanitize=str(rules))
+    ((key, verdict),) = found.items()
+    assert (key, verdict.problems) == ((path, "compare"), [])
+    ((rule, hits),) = verdict.hits.items()
+    # of four matches, those of the second cell are its whole output
+    assert rule.endswith("rules, line 1 ([0-9])") and hits == [4, 2]
+
+
+def test_the_arguments_say_how(tmp_path):
+    """One notebook needs no workers; what is asked for, and nothing else, is an option of the plugin."""
+    command = room._command(["/a/b.ipynb"], tmp_path, tmp_path, Way(2.5, 4, queued=True))
+    assert command[command.index("-n") + 1] == "0"
+    assert "--nbval-cell-timeout=2.5" in command and room.QUEUED in command and room.TWICE in command
+    command = room._command(["/a/b.ipynb", "/a/c.ipynb"], tmp_path, tmp_path, Way(1, 4, twice=False))
+    assert command[command.index("-n") + 1] == "2"
+    assert not [part for part in command if part in (room.QUEUED, room.TWICE) or part.startswith("--nbval-sanitize")]
 
 
 @pytest.mark.parametrize(
@@ -92,10 +116,8 @@ def test_a_pytest_that_fails_fails_the_notebooks(book, monkeypatch, program, wor
     monkeypatch.setattr(
         room, "_command", lambda notebooks, settings, results, *_: [sys.executable, "-c", program, str(results)]
     )
-    found = []
-    path = book.write("a", "1")
-    compare({path: read(path)}, timeout=20, workers=1, report=found.append)
-    ((problem,),) = [verdict.problems for verdict in found]
+    found, _ = judged([book.write("a", "1")])
+    ((problem,),) = [verdict.problems for verdict in found.values()]
     assert problem == Problem(
         "", f"expected pytest to finish this notebook, but it ended with status 3; it said:\n{words}"
     )

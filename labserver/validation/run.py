@@ -1,4 +1,4 @@
-"""Stored outputs against a fresh run: nbval with our plugin, in a pytest of its own.
+"""The cells of notebooks run and judged: nbval with our plugin, in a pytest of its own.
 
 Room: starts pytest as a process, so that neither the settings of a repository nor its plugins nor a running test
 session reach the notebooks, and reads the report that the plugin writes there.
@@ -11,70 +11,104 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nbformat import NotebookNode
 
 from .book import Problem, Verdict
+from .cells import COMPARE_PHASE, QUEUED, TWICE, TWICE_PHASE
 from .plugin import REPORT
-
-PHASE = "compare"
 
 _PLUGINS = ("xdist.plugin", "nbval.plugin", "labserver.validation.plugin")
 _LAST_WORDS = 20
 _PAUSE = 0.05
 
 
-def compare(
-    notebooks: Mapping[Path, NotebookNode], *, timeout: float, workers: int, report: Callable[[Verdict], None]
-) -> None:
-    """Compare each notebook with a fresh run of it and report each verdict as it comes.
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How notebooks are run.
 
-    timeout: seconds a cell may take. workers: how many notebooks run side by side.
+    timeout: seconds a cell may take. workers: how many notebooks run side by side. twice: whether all cells are then
+    run once more, each twice in a row. queued: whether the cells of the first run are sent at once, as Run All does.
+    sanitize: the file with rules for what is not compared.
     """
+
+    timeout: float
+    workers: int
+    twice: bool = True
+    queued: bool = False
+    sanitize: str | None = None
+
+    @property
+    def phases(self) -> Sequence[str]:
+        """The phases of which a verdict is to come for each notebook."""
+        return (COMPARE_PHASE, TWICE_PHASE) if self.twice else (COMPARE_PHASE,)
+
+
+def run(
+    notebooks: Mapping[Path, NotebookNode],
+    way: Way,
+    report: Callable[[Verdict], None],
+    progress: Callable[[Path, int, int], None] = lambda path, done, of: None,
+) -> None:
+    """Run each notebook and report each verdict as it comes; `progress` hears how many cells of a notebook are done."""
     waiting = {}
     for path, notebook in notebooks.items():
         if any(cell.cell_type == "code" for cell in notebook.cells):
             waiting[str(path.resolve())] = path
         else:
-            report(Verdict(path, PHASE, 0.0))
+            for phase in way.phases:
+                report(Verdict(path, phase, 0.0))
     if waiting:
-        _run_pytest(waiting, timeout, workers, report)
+        _run_pytest(waiting, way, report, progress)
 
 
-def _run_pytest(waiting: dict[str, Path], timeout: float, workers: int, report: Callable[[Verdict], None]) -> None:
-    """Run pytest over the waiting notebooks, by their full paths; each leaves the dictionary with its verdict."""
+def _run_pytest(waiting: dict[str, Path], way: Way, report: Callable, progress: Callable) -> None:
+    """Run pytest over the waiting notebooks, by their full paths; each leaves the dictionary with its last verdict."""
     stray = []
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         settings, results, log = home / "pytest.ini", home / "report.jsonl", home / "pytest.log"
         settings.write_text("[pytest]\n", encoding="utf-8")
         results.touch()
-        command = _command(list(waiting), settings, results, timeout, workers)
+        command = _command(list(waiting), settings, results, way)
         with (
             log.open("wb") as output,
             subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=_environment()) as process,
         ):
             for line in _lines(process, results):
-                problems = [Problem(where, text) for where, text in line["problems"]]
-                if line["notebook"]:
-                    report(Verdict(waiting.pop(line["notebook"]), PHASE, line["seconds"], problems, line["notes"]))
+                name = line["notebook"]
+                if not name:
+                    stray += [text for _, text in line["problems"]]
+                elif "done" in line:
+                    progress(waiting[name], line["done"], line["of"])
                 else:
-                    stray += [problem.text for problem in problems]
+                    report(_verdict(waiting[name], line))
+                    if line["phase"] == way.phases[-1]:
+                        del waiting[name]
         words = stray or log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_WORDS:]
     for path in waiting.values():
         text = f"expected pytest to finish this notebook, but it ended with status {process.returncode}; it said:"
-        report(Verdict(path, PHASE, 0.0, [Problem("", "\n".join([text, *words]))]))
+        report(Verdict(path, way.phases[-1], 0.0, [Problem("", "\n".join([text, *words]))]))
 
 
-def _command(notebooks: Sequence[str], settings: Path, results: Path, timeout: float, workers: int) -> list[str]:
-    processes = min(workers, len(notebooks))
+def _verdict(path: Path, line: dict) -> Verdict:
+    problems = [Problem(where, text) for where, text in line["problems"]]
+    return Verdict(path, line["phase"], line["seconds"], problems, line["notes"], line["skipped"], line["hits"])
+
+
+def _command(notebooks: Sequence[str], settings: Path, results: Path, way: Way) -> list[str]:
+    processes = min(way.workers, len(notebooks))
     return [
         *(sys.executable, "-m", "pytest", "-q", "--tb=short", "--color=no", "--noconftest"),
         *(part for name in _PLUGINS for part in ("-p", name)),
         *("-p", "no:cacheprovider", "-c", str(settings), "--rootdir", _root(notebooks)),
         *("-n", str(processes if processes > 1 else 0), "--dist", "loadfile"),
-        *("--nbval", "--nbval-current-env", f"--nbval-cell-timeout={timeout:g}", REPORT, str(results)),
+        *("--nbval", "--nbval-current-env", f"--nbval-cell-timeout={way.timeout:g}", REPORT, str(results)),
+        *([TWICE] if way.twice else []),
+        *([QUEUED] if way.queued else []),
+        *([f"--nbval-sanitize-with={Path(way.sanitize).resolve()}"] if way.sanitize else []),
         *notebooks,
     ]
 
