@@ -16,3 +16,13 @@ Room: notebooks and kernels. It knows nothing of Django, Channels or Twisted, im
     refresh     notebooks run again and stored, the same bytes each time
     command     `labserver validate PATH…`; progress, junit and passed are what it shows, writes and remembers
 """
+
+import sys
+
+if "jsonschema" not in sys.modules and "rfc3987_syntax" not in sys.modules:
+    # nbformat imports jsonschema, and that, if it is there, a parser of IRIs, which is made anew in each process: more
+    # than a second, in every one that pytest starts. No schema of a notebook asks for it.
+    sys.modules["rfc3987_syntax"] = None
+    import jsonschema  # noqa: F401
+
+    del sys.modules["rfc3987_syntax"]

@@ -20,7 +20,7 @@ from .book import Problem, Verdict
 from .cells import COMPARE_PHASE, QUEUED, TWICE, TWICE_PHASE
 from .plugin import REPORT
 
-_PLUGINS = ("xdist.plugin", "nbval.plugin", "labserver.validation.plugin")
+_PLUGINS = ("labserver.validation.plugin", "xdist.plugin", "nbval.plugin")  # ours first: see `labserver.validation`
 _LAST_WORDS = 20
 _PAUSE = 0.05
 
