@@ -287,8 +287,7 @@ class Ledger(_Reported):
         )
         notebook.after_first = now
         if found:
-            lines = "\n".join(f"- {line}" for line in found)
+            left = "\n- ".join(found)
             raise ValidationError(
-                f"after {self.moment}, expected nothing left behind, but found the following; end in the last cell "
-                f"what the notebook started\n{lines}"
+                f"after {self.moment}, {left}\nexpected nothing left behind: end what you start in the last cell"
             )

@@ -335,12 +335,15 @@ def test_an_expected_exception_is_expected_each_time(again):
 def test_what_is_left_behind_is_named(again):
     """Ports and tasks that stay, and threads that a second run adds, are told by name."""
     first, second = again.failures["leaks"]
-    assert "leaks.ipynb ledger: after the first run, expected nothing left behind" in first
-    kinds = [re.match(r"- (port|asyncio task|there are more threads)", line) for line in first.splitlines()[1:]]
-    assert [kind[1] for kind in kinds] == ["port", "asyncio task"]
-    assert "leaks.ipynb ledger: after the second run" in second
-    kinds = [re.match(r"- (port|asyncio task|there are more threads)", line) for line in second.splitlines()[1:]]
-    assert [kind[1] for kind in kinds] == ["port", *["asyncio task"] * 3, "there are more threads"]
+    kinds = "port", "asyncio task", "there are more threads"
+
+    def named(text, moment):
+        start, *lines, advice = text.partition(f"leaks.ipynb ledger: after {moment}, ")[2].splitlines()
+        assert advice.startswith("expected nothing left behind")
+        return [next(kind for kind in kinds if line.removeprefix("- ").startswith(kind)) for line in (start, *lines)]
+
+    assert named(first, "the first run") == ["port", "asyncio task"]
+    assert named(second, "the second run") == ["port", *["asyncio task"] * 3, "there are more threads"]
     assert "(left ×2)" in second
 
 
