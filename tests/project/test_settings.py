@@ -7,7 +7,9 @@ import stat
 import sys
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.conf import settings as current
+from django.core.exceptions import DisallowedHost, ImproperlyConfigured, ValidationError
+from django.test import AsyncRequestFactory
 
 from labserver import project
 from labserver.live.server import configure_django
@@ -156,3 +158,76 @@ def test_production_can_be_tried_without_tls(settings):
     found = settings(".production", TLS="off", **SITE)
     assert not {name for name in found if name.startswith(("SECURE_", "SESSION_COOKIE", "CSRF_COOKIE"))}
     assert found["STATIC_ROOT"].name == "static_root"
+
+
+PLACES = ("JUPYTERHUB_SERVICE_PREFIX", "CODESPACES", "CODESPACE_NAME")
+
+
+@pytest.fixture
+def behind(settings, monkeypatch):
+    """The lab's middlewares in this place; `pass_through` lets one request pass those that this place has added."""
+    monkeypatch.setattr(current, "ALLOWED_HOSTS", ["127.0.0.1", "localhost"])
+
+    def behind(**place):
+        for name in PLACES:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in place.items():
+            monkeypatch.setenv(name, value)
+        return settings(SECRET_KEY=KEY)
+
+    return behind
+
+
+def pass_through(found, host, **headers):
+    """A request for this host, after the hub's middleware has seen it."""
+    assert found["MIDDLEWARE"][0] == f"{PACKAGE}.ThroughTheHub"
+    request = AsyncRequestFactory().get("/", headers=headers)
+    request.META["HTTP_HOST"] = host  # the factory has put one of its own there
+    assert found["ThroughTheHub"](lambda request: None).process_request(request) is None
+    return request
+
+
+def test_on_a_machine_with_a_browser_no_name_is_taken_from_a_request(behind):
+    """A name that was rebound to 127.0.0.1 stays a stranger: what learns the name of a hub is not there."""
+    assert not [name for name in behind()["MIDDLEWARE"] if "Hub" in name]
+
+
+def test_a_hub_is_allowed_by_the_name_that_it_is_asked_by(behind):
+    """What the hub's proxy hands on is answered, in the list that the origins of sockets are compared with."""
+    found, allowed = behind(JUPYTERHUB_SERVICE_PREFIX="/user/alice/"), current.ALLOWED_HOSTS
+    for _ in range(2):
+        request = pass_through(found, "hub.example:8443", **{"x-proxycontextpath": "/user/alice/proxy/4321"})
+        assert request.get_host() == "hub.example:8443"
+    assert current.ALLOWED_HOSTS is allowed and allowed == ["127.0.0.1", "localhost", "hub.example"]
+
+
+def test_on_a_hub_who_comes_without_its_proxy_teaches_nothing(behind):
+    """A client in the kernel that names a foreign host is refused, as in any other place."""
+    found = behind(JUPYTERHUB_SERVICE_PREFIX="/user/alice/")
+    for request in (pass_through(found, "evil.example"), pass_through(found, "", **{"x-proxycontextpath": "/"})):
+        with pytest.raises(DisallowedHost):
+            request.get_host()
+    assert current.ALLOWED_HOSTS == ["127.0.0.1", "localhost"]
+
+
+def test_a_codespace_is_allowed_by_its_own_name_alone(behind):
+    """A forwarded port of this codespace is answered; one of another codespace is not."""
+    found = behind(CODESPACES="true", CODESPACE_NAME="lab-1")
+    assert pass_through(found, "lab-1-4321.app.github.dev").get_host() == "lab-1-4321.app.github.dev"
+    with pytest.raises(DisallowedHost):
+        pass_through(found, "evil-1-4321.app.github.dev").get_host()
+
+
+@pytest.mark.parametrize(
+    ("origin", "secure"),
+    [
+        ("https://localhost:4321", True),
+        ("http://localhost:4321", False),
+        ("https://evil.example", False),
+        ("null", False),
+    ],
+)
+def test_a_form_that_came_by_https_is_known_by_its_origin(behind, origin, secure):
+    """The proxy does not say that the browser spoke HTTPS; an origin of the same host does, and no other one."""
+    request = pass_through(behind(CODESPACES="true"), "localhost:4321", origin=origin)
+    assert request.is_secure() is secure
