@@ -1,13 +1,27 @@
 """The `labserver` command.
 
-Room: reads arguments and hands over; every command's work is done, and tested, in its own room.
+Room: reads arguments and hands over; every command's work is done, and tested, in its own room. A room is imported when
+its command runs: the doctor has to work where a package of another one is missing.
 """
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
 from labserver.errors import LabError
+
+WORK = {
+    "demo": "labserver.live.demo.main",
+    "doctor": "labserver.live.doctor.run",
+    "validate": "labserver.validation.command.validate",
+    "refresh": "labserver.validation.refresh.refresh",
+    "exercises": "labserver.course.derive.run",
+    "teach": "labserver.course.teach.run",
+    "new-project": "labserver.course.new_project.run",
+    "wheelhouse": "labserver.course.wheelhouse.run",
+}
+"""The function that does a command's work. It takes the command's arguments by their names, and returns the status."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,10 +30,13 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("demo", help="a conversation on a live server, as a text diagram, in seconds")
     commands.add_parser("doctor", help="what is wrong on this machine, line by line, each fault with its fix")
+    _notebooks(commands)
     exercises = commands.add_parser("exercises", help="derive exercises/ from solutions/, or check that it is so")
     either = exercises.add_mutually_exclusive_group(required=True)
     either.add_argument("--write", action="store_true", help="write each file that is missing or stale")
-    either.add_argument("--check", action="store_true", help="write nothing; fail if a byte would change")
+    either.add_argument(
+        "--check", action="store_false", dest="write", help="write nothing; fail if a byte would change"
+    )
     teach = commands.add_parser("teach", help="for instructors: a page to print, slides, or a lesson that ends early")
     teach.add_argument("lessons", nargs="*", metavar="LESSON", help="the number of a lesson, such as 03 (default: all)")
     kind = teach.add_mutually_exclusive_group()
@@ -28,21 +45,17 @@ def parser() -> argparse.ArgumentParser:
     teach.add_argument("--out", default="teach", metavar="DIR", help="the folder to write into (default: teach)")
     project = commands.add_parser("new-project", help="write a Django project of its own: the chat, ready to deploy")
     project.add_argument("folder", metavar="DIR", help="a folder that is empty or does not exist yet")
-    commands.add_parser("wheelhouse", help="for rooms without internet: fill wheelhouse/ with what is installed")
-    for name, purpose in (
-        ("validate", "run notebooks and hold them to what they claim"),
-        ("refresh", "run notebooks again and store their outputs"),
-    ):
-        command = commands.add_parser(name, help=purpose)
-        command.add_argument("paths", nargs="+", metavar="PATH", help="a notebook, a folder of them, or a pattern")
-        command.add_argument("--timeout", type=float, default=30, metavar="SECONDS", help="for each cell (default: 30)")
-        command.add_argument("--workers", type=int, metavar="N", help="notebooks at a time (default: two a processor)")
-        if name == "validate":
-            _how(command)
+    commands.add_parser("wheelhouse", help="for rooms without internet: fill wheelhouse/ for every laptop")
     return top
 
 
-def _how(validate: argparse.ArgumentParser) -> None:
+def _notebooks(commands: argparse._SubParsersAction) -> None:
+    validate = commands.add_parser("validate", help="run notebooks and hold them to what they claim")
+    refresh = commands.add_parser("refresh", help="run notebooks again and store their outputs")
+    for command in (validate, refresh):
+        command.add_argument("paths", nargs="+", metavar="PATH", help="a notebook, a folder of them, or a pattern")
+        command.add_argument("--timeout", type=float, default=30, metavar="SECONDS", help="for each cell (default: 30)")
+        command.add_argument("--workers", type=int, metavar="N", help="notebooks at a time (default: two a processor)")
     flag = {"action": "store_true"}
     validate.add_argument("--once", **flag, help="only compare with the stored outputs, do not run the cells again")
     validate.add_argument("--queued", **flag, help="send all cells of the first run at once, as Run All does")
@@ -55,42 +68,29 @@ def _how(validate: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 good, 1 something failed, 2 it could not be run as asked."""
-    options = parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file or a pipe on Windows may not know the characters of a diagram
+            stream.reconfigure(errors="backslashreplace")
+    options = vars(parser().parse_args(arguments))
+    command = options.pop("command")
+    room, _, name = WORK[command].rpartition(".")
     try:
-        if options.command == "demo":
-            from labserver.live import demo
-
-            return demo.main()
-        if options.command == "doctor":
-            from labserver.live import doctor
-
-            return doctor.run()
-        if options.command == "exercises":
-            from labserver.course import derive
-
-            return derive.run(options.write)
-        if options.command == "teach":
-            from labserver.course import teach
-
-            return teach.run(options.lessons, slides=options.slides, until=options.until, out=options.out)
-        if options.command == "new-project":
-            from labserver.course import new_project
-
-            return new_project.run(options.folder)
-        if options.command == "wheelhouse":
-            from labserver.course import wheelhouse
-
-            return wheelhouse.run()
-        if options.command == "validate":
-            from labserver.validation import command
-
-            return command.validate(**{name: value for name, value in vars(options).items() if name != "command"})
-        from labserver.validation import refresh
-
-        return refresh.refresh(options.paths, timeout=options.timeout, workers=options.workers)
+        work = getattr(_imported(room, command), name)
+        return work(**options)
     except LabError as error:
         print(f"labserver: {error}", file=sys.stderr)
         return 2
+
+
+def _imported(room: str, command: str):
+    try:
+        return importlib.import_module(room)
+    except ModuleNotFoundError as missing:
+        extra = "[validate]" if ".validation" in room else ""
+        raise LabError(
+            f"expected the module {missing.name} for `labserver {command}`, found none; install it with "
+            f"`python -m pip install 'channels-lab{extra}'`, or ask `labserver doctor`"
+        ) from missing
 
 
 if __name__ == "__main__":

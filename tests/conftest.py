@@ -129,6 +129,7 @@ WHOLE = (
     "test_browser",
     "test_chat_page",
     "test_deployment",
+    "test_environments",
     "test_hub",
     "test_kernel_endurance",
     "test_pages",

@@ -1,5 +1,8 @@
 """The `labserver` command: arguments in, exit statuses out."""
 
+import io
+import os
+import re
 import subprocess
 import sys
 
@@ -42,7 +45,7 @@ def test_exercises_are_written_or_checked(called, flag, write):
     """`labserver exercises` says which of the two is asked, and fails where the work does."""
     calls = called("labserver.course.derive.run", 1)
     assert command.main(["exercises", flag]) == 1
-    assert calls == [("run", write)]
+    assert calls == [("run", ("write", write))]
 
 
 def test_exercises_that_cannot_be_written_are_status_2(called, capsys):
@@ -56,7 +59,7 @@ def test_new_project_gets_the_folder(called):
     """`labserver new-project DIR` hands the folder over."""
     calls = called("labserver.course.new_project.run", 0)
     assert command.main(["new-project", "site"]) == 0
-    assert calls == [("run", "site")]
+    assert calls == [("run", ("folder", "site"))]
 
 
 def test_validate_gets_the_paths(called):
@@ -70,7 +73,7 @@ def test_validate_gets_the_paths(called):
     usual |= {"style": False, "sanitize": None, "junit_file": None}
     first = usual | {"workers": 1, "once": True}
     second = usual | {"sanitize": "b", "junit_file": "c"} | dict.fromkeys(("queued", "fast", "update", "style"), True)
-    told = [(name, dict(keywords)) for name, *keywords in calls]
+    told = [(name, dict(options)) for name, *options in calls]
     assert told == [
         ("validate", first | {"paths": ["notebooks", "solutions/*.ipynb"]}),
         ("validate", second | {"paths": ["a"]}),
@@ -81,7 +84,50 @@ def test_refresh_gets_the_paths(called):
     """`labserver refresh PATH…` hands the paths over."""
     calls = called("labserver.validation.refresh.refresh", 0)
     assert command.main(["refresh", "notebooks"]) == 0
-    assert calls == [("refresh", ["notebooks"], ("timeout", 30), ("workers", None))]
+    assert calls == [("refresh", ("paths", ["notebooks"]), ("timeout", 30), ("workers", None))]
+
+
+@pytest.mark.parametrize("name", ["doctor", "wheelhouse"])
+def test_a_command_without_arguments_runs(called, monkeypatch, name):
+    """And its exit status is the command's, also where its words go to no file."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    calls = called(command.WORK[name], 1)
+    assert command.main([name]) == 1
+    assert calls == [("run",)]
+
+
+def test_teach_gets_what_is_asked_for(called):
+    """Lessons, what to make of them, and where to."""
+    calls = called("labserver.course.teach.run")
+    assert command.main(["teach", "03", "--until", "The ORM", "--out", "parts"]) == 0
+    assert command.main(["teach", "--slides"]) == 0
+    assert [dict(options) for _, *options in calls] == [
+        {"lessons": ["03"], "slides": False, "until": "The ORM", "out": "parts"},
+        {"lessons": [], "slides": True, "until": None, "out": "teach"},
+    ]
+
+
+@pytest.mark.parametrize(("name", "extra"), [("validate", r"\[validate\]"), ("demo", "")])
+def test_a_package_that_is_missing_is_named(monkeypatch, capsys, name, extra):
+    """With what to install, instead of a traceback: the checks of notebooks are an extra of the package."""
+    room = command.WORK[name].rpartition(".")[0]
+    monkeypatch.delitem(sys.modules, room, raising=False)
+    monkeypatch.setattr(command.importlib, "import_module", lambda asked: __import__("no_such_package"))
+    assert command.main([name, *(["a"] if extra else [])]) == 2
+    told = rf"labserver: expected the module no_such_package for `labserver {name}`.*'channels-lab{extra}'"
+    assert re.match(told, capsys.readouterr().err)
+
+
+def test_a_pipe_that_does_not_know_a_character_gets_it_spelled_out():
+    """As on Windows, where a file or a pipe is not UTF-8 by itself."""
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-m", "labserver", "demo"],
+        env=os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\\u2502" in done.stdout.decode("cp1252")
 
 
 def test_an_error_of_the_labs_own_is_status_2(called, capsys):
@@ -119,7 +165,7 @@ def test_help_names_every_command(capsys):
         command.main(["--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    for name in ("demo", "exercises", "new-project", "validate", "refresh"):
+    for name in command.WORK:
         assert f"\n    {name}" in shown
 
 

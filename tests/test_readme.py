@@ -1,4 +1,4 @@
-"""The README keeps its word: its commands and its code run, its picture is what a lesson shows, its links lead on."""
+"""The README keeps its word: commands and code run, its picture is what a lesson shows, its table and links hold."""
 
 import ast
 import asyncio
@@ -12,15 +12,23 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from xml.etree import ElementTree
 
 import psutil
 import pytest
+import yaml
+
+from labserver.__main__ import main
 
 from .conftest import jupyter_address
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-MAKE = re.findall(r"^(make .*)$", README, re.M) + re.findall(r"`(make [^`]+)`", README)
+MADE = ("make", "conda", "uv", "py", r"\.venv\\Scripts", "labserver", "pip", "pytest", "jupyter")
+"""What the commands of the README begin with."""
+COMMANDS = [line for block in re.findall(r"```console\n(.*?)```", README, re.S) for line in block.splitlines()]
+COMMANDS += re.findall(rf"`((?:{'|'.join(MADE)})[ \\][^`]*)`", README)
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
 
@@ -34,12 +42,40 @@ def run(command):
     return done.stdout
 
 
-def test_every_make_command_of_the_readme_is_known_here():
-    """No command stands in the README that the tests of this module do not run."""
-    assert set(MAKE) == {
-        "make lab", "make lab ARGS=--no-browser", "make demo", "make test", 'make notebooks NB="solutions/01*.ipynb"',
-        "make refresh", "make exercises", "make lint", "make bench", "make setup",
-    }  # fmt: skip
+RUN_HERE = {
+    "make lab", "make lab ARGS=--no-browser", "make demo", "make doctor", "make test", "make refresh",
+    'make notebooks NB="solutions/01*.ipynb"', "make lint", "make bench", "make setup",
+    "labserver teach 03 --slides", "labserver teach 03 --until 5", "labserver teach 03 --until 03.2",
+}  # fmt: skip
+"""Run by the tests of this module; `make test` is what runs them."""
+RUN_ELSEWHERE = {
+    "make wheelhouse": "test_environments fills one and installs from it where no package index is reached",
+    "make exercises": "tests/course/test_derive; make test looks whether it would change anything",
+    "labserver new-project mysite": "test_deployment writes a project by it and serves that",
+    "labserver validate PATH…": "make notebooks is this; tests/validation",
+    "labserver teach": "test_the_commands_for_instructors_write_what_they_say makes one page of it",
+    "labserver teach 03": "tests/course/test_teach",
+}
+ON_WINDOWS = r".venv\Scripts\python -m pip install"
+COMPARED = {
+    "conda env create --file environment.yml",
+    "conda run --name channels-lab jupyter lab",
+    "conda install --name channels-lab --channel conda-forge redis-server",
+    "uv venv",
+    "uv pip install --requirement requirements.lock --editable .",
+    "uv run --no-sync jupyter lab",
+    "py -m venv .venv",
+    f"{ON_WINDOWS} --requirement requirements.lock --editable .",
+    f"{ON_WINDOWS} --no-index --find-links=wheelhouse --requirement requirements.lock --editable .",
+    r".venv\Scripts\jupyter lab",
+    r".venv\Scripts\labserver doctor",
+}
+"""Of programs that are not here (conda, py, uv perhaps): their words are compared with what does run here."""
+
+
+def test_every_command_of_the_readme_is_known_here():
+    """No command stands in the README that no test runs, or compares with what is run."""
+    assert set(COMMANDS) == RUN_HERE | set(RUN_ELSEWHERE) | COMPARED
 
 
 def test_demo_prints_a_conversation_as_text():
@@ -88,7 +124,7 @@ def test_refresh_changes_nothing_the_second_time(tmp_path):
     lesson = tmp_path / "01_asgi_events.ipynb"
     shutil.copy(ROOT / "notebooks" / lesson.name, lesson)
     stored = lesson.read_bytes()
-    run(f"make refresh NB={lesson}")
+    run(f"make refresh NB={lesson.as_posix()}")
     assert lesson.read_bytes() == stored
 
 
@@ -96,6 +132,26 @@ def test_refresh_changes_nothing_the_second_time(tmp_path):
 def test_the_other_make_commands_run(command):
     """The remaining commands of the README end well (of the bench its quickest part)."""
     run(command)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [("--slides", "03_consumers_slides.html"), ("--until 5", "notebooks/03_consumers_until_5.ipynb"),
+     ("--until 03.2", "exercises/03_consumers_until_03.2.ipynb")],
+)  # fmt: skip
+def test_the_commands_for_instructors_write_what_they_say(tmp_path, options, name):
+    """Slides of a lesson, and copies of a lesson and of its exercises that end early."""
+    run(f"{Path(sys.executable).with_name('labserver').as_posix()} teach 03 {options} --out {tmp_path.as_posix()}")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")] == [name]
+
+
+def test_the_options_of_validate_are_those_of_the_command(capsys):
+    """The table names each option that the command has, but for the one that is about lessons."""
+    with pytest.raises(SystemExit):
+        main(["validate", "--help"])
+    known = set(re.findall(r"(--[a-z]+)", capsys.readouterr().out)) - {"--help", "--style"}
+    section = README.partition("## Notebooks of your own")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(--[a-z]+)[ `]", section)) == known
 
 
 def test_the_code_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys):
@@ -156,13 +212,73 @@ def test_links_lead_somewhere(document):
     assert not missing
 
 
-def test_the_files_that_the_other_ways_of_installing_need_are_there():
-    """uv, conda and Windows users are sent to files that exist, and to extras that pyproject declares."""
-    assert "requirements.lock" in README and (ROOT / "requirements.lock").exists()
-    environment = (ROOT / "environment.yml").read_text()
-    extras = re.search(r"-e \.\[(.*)\]", environment)[1].split(",")
-    declared = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]")[2]
-    assert all(re.search(rf"^{extra} = ", declared, re.M) for extra in extras)
+def test_windows_without_make_does_what_make_would_do():
+    """The lines for Windows are make's own recipe for Windows, with and without a wheelhouse, but for its messages."""
+    for offline in ("", "--no-index --find-links=wheelhouse"):
+        recipe = run(f"make --dry-run --always-make OS=Windows_NT 'OFFLINE={offline}' lab doctor").replace("/", "\\")
+        words = {line.split("||")[0].strip() for line in recipe.splitlines()}
+        installed = [line for line in words if line.startswith(ON_WINDOWS)]
+        said = f"{ON_WINDOWS} {offline} --requirement requirements.lock --editable .".replace("  ", " ")
+        assert said in COMPARED
+        made = {word for line in installed for word in line.split()} - {"--disable-pip-version-check", "--no-deps"}
+        assert made == set(said.split())
+        assert "python -m venv .venv" in words and r".venv\Scripts\labserver doctor" in words
+        assert any(line.startswith(r".venv\Scripts\jupyter lab") for line in words)
+
+
+def test_conda_is_pointed_to_its_file_and_its_name():
+    """conda is not here: the file that it is given exists, and the environment is called as the file calls it."""
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    named = [words[words.index("--name") + 1] for words in map(str.split, COMPARED) if "--name" in words]
+    assert set(named) == {environment["name"]}
+    assert environment["channels"] == ["conda-forge"]
+
+
+@pytest.mark.skipif(not shutil.which("uv"), reason="expected the program uv, found none; get it with: pip install uv")
+def test_uv_takes_the_lock(tmp_path):
+    """uv makes an environment, and finds all that it would install (it is not told to download it)."""
+    run(f"uv venv --quiet '{tmp_path.as_posix()}/env'")
+    run(f"uv pip install --dry-run --python '{tmp_path.as_posix()}/env' --requirement requirements.lock --editable .")
+
+
+def test_doctor_looks_at_this_machine():
+    """`make doctor` says what it found, whatever it thinks of it."""
+    done = subprocess.run(["make", "doctor"], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=240)
+    assert "Python" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_table_tells_the_minutes_of_each_lesson():
+    """Every lesson has a row, with the minutes that it and its exercises state themselves."""
+    row = r"^\| \[[^]]*\]\(notebooks/(\w+)\.ipynb\) \| (\d+) \| \[exercises\]\(exercises/(\w+)\.ipynb\), (\d+) \|"
+    expected = []
+    for path in LESSONS:
+        lesson, exercises = (
+            "".join(json.loads(each.read_text(encoding="utf-8"))["cells"][0]["source"])
+            for each in (path, ROOT / "solutions" / path.name)
+        )
+        minutes = re.search(r"\*\*(\d+) minutes", lesson)[1], re.search(r"about (\d+) minutes", exercises)[1]
+        expected.append((path.stem, minutes[0], path.stem, minutes[1]))
+    assert re.findall(row, README, re.M) == expected
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_can_be_read_where_nothing_runs(path):
+    """A hosting site shows stored outputs as images and text: each picture stands alone, each output has a text too."""
+    outputs = [
+        output["data"]
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        for output in cell.get("outputs", [])
+        if "data" in output
+    ]
+    assert all("text/plain" in data for data in outputs)
+    pictures = ["".join(data["image/svg+xml"]) for data in outputs if "image/svg+xml" in data]
+    assert pictures
+    for picture in pictures:
+        for element in ElementTree.fromstring(picture).iter():
+            assert element.tag.rpartition("}")[2] not in ("script", "foreignObject", "image", "use", "a")
+            assert not [name for name in element.attrib if name.startswith("on") or name.endswith("href")]
+        assert "url(" not in picture.replace("url(#", "") and "@import" not in picture
+        assert "prefers-color-scheme:dark" in picture
 
 
 def test_the_lock_names_no_address():

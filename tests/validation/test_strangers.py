@@ -1,6 +1,7 @@
 """A folder of notebooks that is not ours: its clean copy passes, and each of twelve planted faults is found."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -125,9 +126,24 @@ def test_the_clean_copy_passes(validated):
 
 
 @pytest.fixture(scope="module")
-def found(validated) -> dict[str, list[tuple[str, str]]]:
-    """What one run finds in twelve copies with a fault each: name and text of each failure, by notebook."""
-    status, words, report = validated("faults", *FAULTS)
+def faulty(validated) -> tuple[int, str, Path]:
+    """One run over twelve copies with a fault each."""
+    return validated("faults", *FAULTS)
+
+
+def test_the_readme_shows_what_is_told(faulty):
+    """Its example is the report of one of the faults, but for the folder and the seconds."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```text\n(FAIL.*?)```", readme, re.S)
+    first, *lines = example.splitlines()
+    assert re.sub(r"\d+\.\d s", "", first.replace("readings/", "")) in re.sub(r"\d+\.\d s", "", faulty[1])
+    assert "\n".join(lines) in faulty[1]
+
+
+@pytest.fixture(scope="module")
+def found(faulty) -> dict[str, list[tuple[str, str]]]:
+    """What that run finds: name and text of each failure, by notebook."""
+    status, words, report = faulty
     assert status == 1 and "0 of 12 notebooks passed" in words, words
     return {
         suite.get("name"): [(case.get("name"), case[0].text) for case in suite if case.find("failure") is not None]

@@ -17,11 +17,11 @@ def _kept_key(path):
     """A key made at the first start and kept in a file, so that a restart signs nobody out. Git ignores the file."""
     try:
         # Only if there is none yet, and for nobody but its owner.
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(secrets.token_urlsafe(48))
     except FileExistsError:
         pass
-    return path.read_text()
+    return path.read_text("ascii")
 
 
 SECRET_KEY = SECRET_KEY or _kept_key(BASE_DIR / ".secret_key")
