@@ -74,7 +74,7 @@ class Page:
 
 def page(url: str, path: str, height: int) -> Page:
     """The page `path` of the server at `url`."""
-    return Page(url, way(os.environ, urlsplit(url).port or 0), path, height)
+    return Page(url + path, way(os.environ, urlsplit(url).port or 0), path, height)
 
 
 def way(environ: Mapping[str, str], port: int | str) -> Way:
