@@ -132,6 +132,7 @@ WHOLE = (
     "test_environments",
     "test_hub",
     "test_kernel_endurance",
+    "test_own_project",
     "test_pages",
     "test_readme",
     "test_recordings",

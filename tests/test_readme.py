@@ -160,7 +160,7 @@ def test_the_code_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys)
     (tmp_path / "mysite" / "asgi.py").write_text("from labserver.project.echo.consumers import EchoConsumer\n"
                                                  "application = EchoConsumer.as_asgi()\n")  # fmt: skip
     monkeypatch.syspath_prepend(tmp_path)
-    _, example = EXAMPLES
+    example = EXAMPLES[1]
     names = {}
     code = compile(example, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 

@@ -202,6 +202,8 @@ HINTS = {
     r"No handler for message type (\S+)": "it is handled by a method of that name, with _ in the place of each dot",
     _NO_EVENT: 'send takes an event: {{"type": …}}',
     r"object has no attribute '(?:en|de)code'$": "the server wants str under 'text', and bytes under 'bytes'",
+    r"'NoneType' object has no attribute 'group_": "no channel layer? name one in CHANNEL_LAYERS of the settings",
+    r"^OperationalError: no such table": "is the database migrated? run python manage.py migrate",
     r"^KeyError: '(?:text|bytes)'": "which type has the event? a websocket.disconnect has no text, a text has no bytes",
 }
 """The next step, for crashes whose own text does not lead there: by a pattern of the error's last line."""
@@ -244,7 +246,7 @@ def _own(frames: Iterable[traceback.FrameSummary]) -> list[str]:
     found = []
     for frame in frames:
         cell = "ipykernel" in frame.filename or frame.filename.startswith("<")
-        if not cell and _is_library(Path(frame.filename)):
+        if not cell and is_library(Path(frame.filename)):
             continue
         where = "cell" if cell else Path(frame.filename).name
         source = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
@@ -252,7 +254,7 @@ def _own(frames: Iterable[traceback.FrameSummary]) -> list[str]:
     return found
 
 
-def _is_library(file: Path) -> bool:
+def is_library(file: Path) -> bool:
     """Whether a file is Python's, an installed package's or the lab's own; the reference project is to be read."""
     if "labserver/project" in file.as_posix():
         return False

@@ -5,13 +5,7 @@ calls it is `client`. There is one server a process, because there is one Twiste
 """
 
 import asyncio
-import atexit
-import importlib
 import inspect
-import os
-import secrets
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +18,9 @@ from labserver.trace.layer import Layer
 from .layers import Layers
 from .names import importable
 from .recorder import Connection as LiveConnection
-from .recorder import Recorder
+from .recorder import Recorder, say
+from .reload import imported
+from .settings import configure_django, framed, strangers
 
 SETTLE_LIMIT = 1.0
 """Seconds that a recording waits, when it ends, for handlers that are still at work."""
@@ -170,6 +166,8 @@ class LiveServer:
         """The page in the notebook, by an address that the learner's browser can reach; height in pixels."""
         from .page import page
 
+        if lines := framed():
+            say(*lines)
         return page(self.url, _absolute(path), height)
 
     # --- what it saw -------------------------------------------------------------------------------------------------
@@ -266,24 +264,26 @@ class Recording:
 def serve(application: Any, *, port: int = 0) -> LiveServer:
     """Serve an ASGI 3 application from this process, and return the server; a later call swaps the application.
 
-    application: a callable `async def application(scope, receive, send)`, or a dotted `"package.module:name"`.
+    application: a callable `async def application(scope, receive, send)`, or a dotted `"package.module:name"`; of that,
+    what changed on disk since it was imported is loaded again, and told.
     port: 0 for any free one. A server that already runs stays where it is unless another port is asked for.
-    Raises NotAnApplication, PortInUse, ReactorConflict.
-    The first call configures Django with `labserver.project.settings`, unless it is configured already.
+    Raises NotAnApplication, PortInUse, ReactorConflict, SettingsError.
+    The first call sets Django up, unless that is done: with the settings that DJANGO_SETTINGS_MODULE names, or that the
+    module of a dotted name does; else with the lab's own.
     """
     global _server
-    configure_django()
-    checked(application)
+    configure_django(application)
+    code = checked(application)
     if _server is None:
         _server = LiveServer()
+    if _server._daphne is not None and port not in (0, _server._port):
+        _server._start(port)  # first: where it cannot, all stays as it is
+    _server._recorder.swap(code, importable(application))
     if _server._daphne is None:
-        _server.application = application
         _restart(_server, port)
-    else:
-        if port not in (0, _server._port):
-            _server._start(port)
-        _server.application = application
     _server._beat()
+    if lines := strangers():
+        say(*lines)
     return _server
 
 
@@ -299,42 +299,10 @@ def _restart(server: LiveServer, port: int) -> None:
         server._start(0)
 
 
-def configure_django() -> None:
-    """Set Django up, with the lab's project and a secret and a database of its own unless the user brought settings."""
-    import django
-    from django.apps import apps
-    from django.conf import settings
-
-    from . import reactor  # noqa: F401 - before Django's apps: one of them is daphne, and would bring its own reactor
-
-    ours = not settings.configured and "DJANGO_SETTINGS_MODULE" not in os.environ
-    if ours:
-        os.environ["DJANGO_SETTINGS_MODULE"] = "labserver.project.settings"
-        os.environ.setdefault("LABSERVER_SECRET_KEY", secrets.token_urlsafe(48))
-        if "LABSERVER_DATABASE" not in os.environ:
-            # A file: with sync and async callers in several threads, an in-memory SQLite is several databases.
-            folder = tempfile.mkdtemp(prefix="labserver-")
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
-            os.environ["LABSERVER_DATABASE"] = os.path.join(folder, "db.sqlite3")
-    if not apps.ready:
-        zone = os.environ.get("TZ")
-        django.setup()
-        if ours:
-            _back_to(zone)
-
-
-def _back_to(zone: str | None) -> None:
-    """Undo what Django's settings do to the time zone of the whole process: a kernel's is the learner's, not ours."""
-    os.environ.pop("TZ", None)
-    if zone is not None:
-        os.environ["TZ"] = zone
-    getattr(time, "tzset", int)()  # Windows has none
-
-
 def checked(application: Any) -> Callable:
     """The application, imported if it is a dotted name; raises NotAnApplication with what is wrong with it."""
     if isinstance(application, str):
-        application = _imported(application)
+        application = imported(application)
     factory = getattr(application, "as_asgi", None)
     if factory is not None:
         name = application.__name__ if inspect.isclass(application) else type(application).__name__
@@ -355,26 +323,6 @@ def checked(application: Any) -> Callable:
     except ValueError:
         pass  # a callable written in C shows no signature
     return application
-
-
-def _imported(dotted: str) -> Any:
-    module, _, name = dotted.partition(":")
-    if not module or not name:
-        raise NotAnApplication(
-            f"expected 'package.module:name', found {dotted!r}; write for example 'mysite.asgi:application'"
-        )
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise NotAnApplication(
-            f"expected to import {module!r}, found no module named {error.name!r}; is its folder on sys.path?"
-        ) from error
-    try:
-        return getattr(found, name)
-    except AttributeError:
-        raise NotAnApplication(
-            f"expected {module!r} to define {name!r}, found no such name; check its spelling"
-        ) from None
 
 
 def _name(application: Any) -> str:

@@ -11,6 +11,7 @@ from channels.generic.websocket import WebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import OriginValidator
 from channels.sessions import CookieMiddleware
+from django.db import OperationalError
 from django.urls import path
 
 from labserver.live import recorder
@@ -347,6 +348,19 @@ async def test_returning_after_the_end_is_fine(scope, sends, capsys):
     assert [direction for direction, _ in wire.seen()] == ["send"] * len(sends)
 
 
+@pytest.mark.parametrize(
+    ("error", "step"),
+    [
+        (AttributeError("'NoneType' object has no attribute 'group_add'"), "name one in CHANNEL_LAYERS"),
+        (OperationalError("no such table: chat_message"), "python manage.py migrate"),
+    ],
+)
+def test_what_a_project_lacks_is_named(error, step):
+    """A channel layer, or the tables of its database: the errors' own texts do not lead there."""
+    (line,) = recorder.hints(error)
+    assert step in line
+
+
 async def test_a_route_without_as_asgi_gets_the_next_step(capsys):
     """A consumer class in a route, which Python alone explains badly, gets a line that says what to write."""
     wire = Wire(URLRouter([path("x", lambda scope, receive, send: WebsocketConsumer())]))
@@ -496,5 +510,5 @@ def test_own_lines_keep_the_reference_project():
 def test_installed_packages_are_libraries_and_a_project_below_the_prefix_is_not():
     """What pip or the system installed is left out; a project is shown wherever it stands, also under /usr."""
     packages = [Path(each.__file__) for each in (websockets, inspect)]
-    assert all(recorder._is_library(package) for package in packages)
-    assert not recorder._is_library(Path(sys.base_prefix, "src", "app", "consumers.py"))
+    assert all(recorder.is_library(package) for package in packages)
+    assert not recorder.is_library(Path(sys.base_prefix, "src", "app", "consumers.py"))

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import types
 
 import httpx
@@ -603,6 +602,19 @@ def test_page_shows_the_address(server):
     assert 'height="123"' in page._repr_mimebundle_()["text/html"]
 
 
+def test_serve_and_page_say_what_stands_in_the_way(server, echo, monkeypatch, capfd):
+    """What keeps clients and pages away is said under the cell that serves, or shows a page; else nothing is."""
+    serve(echo)
+    server.page("/")
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(server_module, "strangers", lambda: ["127.0.0.1 is a stranger", "  let it in"])
+    monkeypatch.setattr(server_module, "framed", lambda: ["no frames"])
+    serve(echo)
+    assert capfd.readouterr().err == "127.0.0.1 is a stranger\n  let it in\n"
+    server.page("/")
+    assert capfd.readouterr().err == "no frames\n"
+
+
 # --- what it saw ------------------------------------------------------------------------------------------------------
 
 
@@ -743,105 +755,6 @@ async def test_the_server_cannot_wait_for_itself(server, echo, capfd):
             in await ws.recv()
         )
     assert server.application is echo
-
-
-# --- Django's settings ------------------------------------------------------------------------------------------------
-
-CONFIGURE = """
-import os
-from django.conf import settings
-{before}
-from labserver import serve
-from channels.generic.websocket import AsyncWebsocketConsumer
-class Echo(AsyncWebsocketConsumer):
-    async def receive(self, text_data=None, bytes_data=None):
-        await self.send(text_data=f"{{text_data}} {{self.channel_layer is not None}}")
-server = serve(Echo.as_asgi())
-from websockets.sync.client import connect
-with connect(server.ws_url, proxy=None) as ws:
-    ws.send("layer:")
-    print(ws.recv(timeout=5))
-print(settings.DEBUG, settings.SETTINGS_MODULE or "by hand")
-print(os.environ.get("LABSERVER_DATABASE", "none").endswith("db.sqlite3"))
-server.stop()
-"""
-
-
-def in_a_fresh_process(source, **variables):
-    """What a fresh Python prints."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LABSERVER_", "DJANGO_"))} | variables
-    done = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, env=environment, check=False
-    )
-    assert done.stderr == ""
-    return done.stdout.splitlines()
-
-
-def test_the_first_serve_configures_django():
-    """A first serve sets Django up with the lab's project, a secret and a database file of its own."""
-    assert in_a_fresh_process(CONFIGURE.format(before="")) == [
-        "layer: True",
-        "False labserver.project.settings",
-        "True",
-    ]
-
-
-ZONE = """
-import os, time
-if {unset}:
-    os.environ.pop("TZ", None)
-    time.tzset()
-before = os.environ.get("TZ"), time.localtime(0).tm_hour
-from labserver import serve
-async def application(scope, receive, send): ...
-serve(application).stop()
-print((os.environ.get("TZ"), time.localtime(0).tm_hour) == before)
-"""
-
-
-@pytest.mark.skipif(not hasattr(time, "tzset"), reason="Windows has no time zone for a process")
-@pytest.mark.parametrize("unset", [False, True])
-def test_the_time_zone_stays_that_of_the_kernel(unset):
-    """Django's settings set the clock of a whole process; a kernel keeps the learner's, named or not."""
-    assert in_a_fresh_process(ZONE.format(unset=unset), TZ="<+03>-3") == ["True"]
-
-
-def test_the_environment_is_kept_where_it_says_something(server, monkeypatch):
-    """What the environment says about the lab's project is left as it is."""
-    monkeypatch.setattr("django.conf.settings", types.SimpleNamespace(configured=False))
-    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
-    monkeypatch.setenv("LABSERVER_DATABASE", "mine.sqlite3")
-    monkeypatch.setenv("LABSERVER_SECRET_KEY", "k" * 32)
-    server_module.configure_django()
-    assert os.environ["DJANGO_SETTINGS_MODULE"] == "labserver.project.settings"
-    assert (os.environ["LABSERVER_DATABASE"], os.environ["LABSERVER_SECRET_KEY"]) == ("mine.sqlite3", "k" * 32)
-
-
-def test_a_database_may_be_chosen(tmp_path):
-    """The database file may be named by the environment."""
-    lines = in_a_fresh_process(CONFIGURE.format(before=""), LABSERVER_DATABASE=str(tmp_path / "mine"))
-    assert lines == ["layer: True", "False labserver.project.settings", "False"]
-
-
-@pytest.mark.parametrize("setup", ["", "\nimport django; django.setup()"])
-def test_settings_of_the_users_own_are_kept(setup):
-    """A user who has configured Django, with or without channel layers, keeps those settings."""
-    lines = in_a_fresh_process(CONFIGURE.format(before=f"settings.configure(DEBUG=True){setup}"))
-    assert lines == ["layer: False", "True by hand", "False"]
-
-
-def test_a_settings_module_of_the_users_own_is_kept(tmp_path):
-    """A user's DJANGO_SETTINGS_MODULE is used as it stands, with daphne among its apps and set up first."""
-    (tmp_path / "mysettings.py").write_text(
-        "DEBUG = True\nSECRET_KEY = 'x'\nINSTALLED_APPS = ['daphne', 'channels', 'django.contrib.staticfiles']\n"
-        "STATIC_URL = 'static/'\nASGI_APPLICATION = 'a.b'\n"
-        "CHANNEL_LAYERS = {'default': {'BACKEND': 'channels.layers.InMemoryChannelLayer'}}\n"
-    )
-    for before in ("", "import django; django.setup()"):
-        lines = in_a_fresh_process(
-            CONFIGURE.format(before=before), DJANGO_SETTINGS_MODULE="mysettings", PYTHONPATH=str(tmp_path)
-        )
-        assert lines == ["layer: True", "True mysettings", "False"]
 
 
 def test_layers_are_wrapped_in_the_manager(server):

@@ -1,0 +1,5 @@
+"""The pages of the project."""
+
+from django.urls import include, path
+
+urlpatterns = [path("chat/", include("chat.urls"))]
