@@ -53,8 +53,9 @@ RUN_ELSEWHERE = {
     "make exercises": "tests/course/test_derive; make test looks whether it would change anything",
     "labserver new-project mysite": "test_deployment writes a project by it and serves that",
     "labserver validate PATH…": "make notebooks is this; tests/validation",
-    "labserver teach": "test_the_commands_for_instructors_write_what_they_say makes one page of it",
-    "labserver teach 03": "tests/course/test_teach",
+    "labserver teach": "tests/course/test_teach: pages of all lessons, the checks' words put in place of running them",
+    "labserver teach 03": "tests/course/test_teach: the page of a lesson",
+    "pip install --editable path/to/it": "make setup installs the folder so",
 }
 ON_WINDOWS = r".venv\Scripts\python -m pip install"
 COMPARED = {
