@@ -235,13 +235,6 @@ def test_conda_is_pointed_to_its_file_and_its_name():
     assert environment["channels"] == ["conda-forge"]
 
 
-@pytest.mark.skipif(not shutil.which("uv"), reason="expected the program uv, found none; get it with: pip install uv")
-def test_uv_takes_the_lock(tmp_path):
-    """uv makes an environment, and finds all that it would install (it is not told to download it)."""
-    run(f"uv venv --quiet '{tmp_path.as_posix()}/env'")
-    run(f"uv pip install --dry-run --python '{tmp_path.as_posix()}/env' --requirement requirements.lock --editable .")
-
-
 def test_doctor_looks_at_this_machine():
     """`make doctor` says what it found, whatever it thinks of it."""
     done = subprocess.run(["make", "doctor"], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=240)

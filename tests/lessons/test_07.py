@@ -90,8 +90,8 @@ async def test_a_token_is_opened_without_a_key_and_changed_in_vain(room, capsys)
 
     assert out == [
         "wrong password: HTTP 401",
-        "refresh: {'alg': 'HS256', 'typ': 'JWT'} user 1, 86400 seconds",
-        "access: {'alg': 'HS256', 'typ': 'JWT'} user 1, 300 seconds",
+        "refresh: {'alg': 'HS256', 'typ': 'JWT'} user 1, 1440 minutes",
+        "access: {'alg': 'HS256', 'typ': 'JWT'} user 1, 5 minutes",
         "['exp', 'hash_password', 'iat', 'jti', 'token_type', 'user_id']",
         "as it came: user 1",
         "changed: Token is invalid",
