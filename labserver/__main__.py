@@ -54,8 +54,12 @@ def _notebooks(commands: argparse._SubParsersAction) -> None:
     refresh = commands.add_parser("refresh", help="run notebooks again and store their outputs")
     for command in (validate, refresh):
         command.add_argument("paths", nargs="+", metavar="PATH", help="a notebook, a folder of them, or a pattern")
-        command.add_argument("--timeout", type=float, default=30, metavar="SECONDS", help="for each cell (default: 30)")
-        command.add_argument("--workers", type=int, metavar="N", help="notebooks at a time (default: two a processor)")
+        command.add_argument(
+            "--timeout", type=_seconds, default=30, metavar="SECONDS", help="for each cell (default: 30)"
+        )
+        command.add_argument(
+            "--workers", type=_count, metavar="N", help="notebooks at a time (default: two a processor)"
+        )
     flag = {"action": "store_true"}
     validate.add_argument("--once", **flag, help="only compare with the stored outputs, do not run the cells again")
     validate.add_argument("--queued", **flag, help="send all cells of the first run at once, as Run All does")
@@ -64,6 +68,21 @@ def _notebooks(commands: argparse._SubParsersAction) -> None:
     validate.add_argument("--style", **flag, help="tell also how a notebook differs from the measure of a lesson")
     validate.add_argument("--sanitize", metavar="FILE", help="what is not compared: lines 'regex: …', 'replace: …'")
     validate.add_argument("--junit", metavar="FILE", dest="junit_file", help="write the verdicts as JUnit XML")
+
+
+def _seconds(text: str) -> float:
+    if not 0 < float(text) < 1e6:
+        raise ValueError
+    return float(text)
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+_seconds.__name__, _count.__name__ = "number of seconds", "number of notebooks"  # argparse: invalid … value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -149,6 +149,9 @@ def test_an_error_of_the_labs_own_is_status_2(called, capsys):
         ["demo", "--no-such-option"],
         ["exercises"],
         ["exercises", "--write", "--check"],
+        ["validate", "a", "--timeout=-1"],
+        ["validate", "a", "--timeout=nan"],
+        ["refresh", "a", "--workers=0"],
     ],
 )
 def test_wrong_arguments_are_status_2(arguments, capsys):
@@ -156,7 +159,9 @@ def test_wrong_arguments_are_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         command.main(arguments)
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: labserver")
+    said = capsys.readouterr().err
+    assert said.startswith("usage: labserver")
+    assert ("invalid number of" in said) == any("=" in each for each in arguments)
 
 
 def test_help_names_every_command(capsys):

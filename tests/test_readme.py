@@ -52,6 +52,7 @@ RUN_ELSEWHERE = {
     "make wheelhouse": "test_environments fills one and installs from it where no package index is reached",
     "make exercises": "tests/course/test_derive; make test looks whether it would change anything",
     "labserver new-project mysite": "test_deployment writes a project by it and serves that",
+    "labserver refresh PATH…": "make refresh is this; tests/validation",
     "labserver validate PATH…": "make notebooks is this; tests/validation",
     "labserver teach": "tests/course/test_teach: pages of all lessons, the checks' words put in place of running them",
     "labserver teach 03": "tests/course/test_teach: the page of a lesson",

@@ -50,7 +50,9 @@ def parted(dotted: str) -> tuple[str, str]:
     module, _, name = dotted.partition(":")
     if module and name:
         return module, name
-    example = "mysite.asgi:application" if name or "." not in module else ":".join(module.rsplit(".", 1))
+    example = "mysite.asgi:application"
+    if "." in module and not name:  # a module, or a name in one
+        example = f"{module}:{_USUAL}" if module.endswith(".asgi") else ":".join(module.rsplit(".", 1))
     raise NotAnApplication(f"expected 'package.module:name', found {dotted!r}; write for example {example!r}")
 
 

@@ -133,6 +133,14 @@ def shown(path: Path) -> str:
         return str(path)
 
 
+def language(notebook: NotebookNode) -> str:
+    """The language of the cells, in lower case, as the notebook says itself; `python` if it does not."""
+    told = notebook.metadata.get("kernelspec", {}).get("language") or notebook.metadata.get("language_info", {}).get(
+        "name"
+    )
+    return str(told or "python").lower()
+
+
 def is_run(cell: NotebookNode) -> bool:
     """Whether the cell is code that a kernel would run and count."""
     return cell.cell_type == "code" and bool(cell.source.strip())

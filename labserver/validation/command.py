@@ -3,8 +3,11 @@
 Room: prints and decides the exit status; the other modules of the room do the work.
 """
 
+import contextlib
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,11 +18,14 @@ from labserver.errors import ValidationError
 
 from . import junit, lint, passed
 from .book import Problem, Verdict, find, read, shown
-from .cells import COMPARE_PHASE
+from .cells import COMPARE_PHASE, TWICE_PHASE
 from .progress import Progress
 from .refresh import refresh
 from .rules import Rules
 from .run import Way, run
+
+INTERRUPTED = 130
+"""The exit status of a run that was interrupted: 128 and the number of SIGINT, as in a shell."""
 
 TIMEOUT = 30.0
 """Seconds a cell may take, unless the user says otherwise."""
@@ -46,40 +52,74 @@ def validate(
     here. sanitize: a file with rules for what is not compared. update: store the outputs of notebooks that differ from
     what is stored, and judge them again. style: tell how a notebook differs from the measure of a lesson. junit_file:
     where to write the verdicts as JUnit XML.
-    Returns the exit status: 0 if all pass, 1 if a notebook or a rule fails, 2 if the paths name no notebooks, or a file
-    is not what it should be.
+    Returns the exit status: 0 if all pass, 1 if a notebook or a rule fails, 2 if the paths name no notebook that can be
+    read, or a file is not what it should be, 130 if it was interrupted; what it knows by then is told all the same.
     """
+    start = time.monotonic()
     try:
         way = Way(timeout, workers or 2 * (os.cpu_count() or 1), not once, queued, sanitize)
         rules = Rules.read(sanitize)
-        notebooks = {path: read(path) for path in find(paths)}
-        known = passed.Passed(way)
-        known.look(notebooks)
-        if fast:
-            notebooks = _changed(notebooks, known)
-        start = time.monotonic()
-        verdicts = [*_lint(notebooks, style), *_judge(notebooks, way)]
-        if update and (stale := _stale(verdicts)):
-            print(f"\nstoring the outputs of {len(stale)} notebooks that differ", flush=True)
-            refresh([str(path) for path in stale], timeout=timeout, workers=workers)
-            known.look(stale)
-            verdicts = [verdict for verdict in verdicts if verdict.notebook not in stale]
-            again = {path: read(path) for path in stale}
-            verdicts += [*_lint(again, style), *_judge(again, way)]
+        notebooks, verdicts = _readable(find(paths))
     except ValidationError as error:
         print(error, file=sys.stderr)
         return 2
+    known = passed.Passed(way)
+    known.look(notebooks)
+    if fast:
+        notebooks = _changed(notebooks, known)
+    interrupted = False
+    try:
+        with _terminated_like_interrupted():
+            _judge(notebooks, way, style, verdicts)
+            if update:
+                _update(way, style, verdicts, known)
+    except KeyboardInterrupt:
+        interrupted = True
     hits = _hits(verdicts)
-    if not fast:
+    if not fast and not interrupted:
         for text in rules.idle(hits):
             print(f"note: {text}")
     wrong_rules = rules.judged(hits)
-    failed = {verdict.notebook for verdict in verdicts if verdict.problems}
-    known.keep([path for path in notebooks if path not in failed and not wrong_rules])
+    good, unrun = _passed(notebooks, verdicts, way)
+    known.keep(good if not wrong_rules else ())
     if junit_file:
         junit.write(Path(junit_file), verdicts, wrong_rules)
-    _summary(notebooks, verdicts, wrong_rules, time.monotonic() - start)
-    return 1 if failed or wrong_rules else 0
+    _summary(verdicts, wrong_rules)
+    total = len(notebooks.keys() | {verdict.notebook for verdict in verdicts})
+    ending = "interrupted: " * interrupted, f", {len(unrun)} not run" * bool(unrun)
+    print(
+        f"{ending[0]}{len(good)} of {total} notebooks passed{ending[1]} in {time.monotonic() - start:.1f} s", flush=True
+    )
+    return INTERRUPTED if interrupted else int(len(good) + len(unrun) < total or bool(wrong_rules))
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Within, SIGTERM is a KeyboardInterrupt: a service that stops a job leaves no kernels behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _readable(paths: Sequence[Path]) -> tuple[dict[Path, NotebookNode], list[Verdict]]:
+    """The notebooks, and a verdict for each file that is none. Raises ValidationError if all are none."""
+    notebooks, verdicts, error = {}, [], None
+    for path in paths:
+        try:
+            notebooks[path] = read(path)
+        except ValidationError as broken:
+            error = broken
+            verdicts.append(Verdict(path, "read", 0.0, [Problem("", str(broken))]))
+    if error and not notebooks:
+        raise error
+    for verdict in verdicts:
+        print(_told(verdict), flush=True)
+    return notebooks, verdicts
 
 
 def _changed(notebooks: Mapping[Path, NotebookNode], known: passed.Passed) -> dict[Path, NotebookNode]:
@@ -88,39 +128,56 @@ def _changed(notebooks: Mapping[Path, NotebookNode], known: passed.Passed) -> di
     return changed
 
 
-def _lint(notebooks: Mapping[Path, NotebookNode], style: bool) -> Iterator[Verdict]:
-    for path, notebook in notebooks.items():
-        start = time.monotonic()
-        problems = lint.lint(notebook, path)
-        notes = lint.style(notebook) if style else []
-        verdict = Verdict(path, "lint", time.monotonic() - start, problems, notes)
-        print(_told(verdict), flush=True)
-        yield verdict
-
-
-def _judge(notebooks: Mapping[Path, NotebookNode], way: Way) -> list[Verdict]:
-    """Run the notebooks, with a line for each verdict as it comes."""
-    verdicts: list[Verdict] = []
+def _judge(notebooks: Mapping[Path, NotebookNode], way: Way, style: bool, verdicts: list[Verdict]) -> None:
+    """Lint and run the notebooks, with a line for each verdict as it comes."""
     with Progress(sys.stdout) as progress:
 
         def report(verdict: Verdict) -> None:
             verdicts.append(verdict)
             progress.print(_told(verdict))
 
+        for path, notebook in notebooks.items():
+            start = time.monotonic()
+            problems = lint.lint(notebook, path)
+            notes = [*lint.untidy(notebook), *(lint.style(notebook) if style else [])]
+            report(Verdict(path, "lint", time.monotonic() - start, problems, notes))
         run(notebooks, way, report, progress.cells)
-    return verdicts
+
+
+def _update(way: Way, style: bool, verdicts: list[Verdict], known: passed.Passed) -> None:
+    """Store the outputs of the notebooks that differ, and judge these again; their verdicts replace the first ones."""
+    stale = [verdict.notebook for verdict in verdicts if verdict.phase == COMPARE_PHASE and verdict.problems]
+    if not stale:
+        return
+    print(f"\nstoring the outputs of {len(stale)} notebooks that differ", flush=True)
+    refresh([str(path) for path in stale], timeout=way.timeout, workers=way.workers)
+    known.look(stale)
+    verdicts[:] = [verdict for verdict in verdicts if verdict.notebook not in stale]
+    _judge({path: read(path) for path in stale}, way, style, verdicts)
 
 
 def _told(verdict: Verdict) -> str:
     word = "FAIL" if verdict.problems else "skip" if verdict.skipped else "ok"
-    lines = [f"{word:4}  {verdict.phase:7}  {shown(verdict.notebook)}  {verdict.seconds:.1f} s"]
-    lines += [f"      {problem.where}: {problem.text}".replace("\n", "\n      ") for problem in verdict.problems]
+    since = "  (compare has failed)" if verdict.skipped and verdict.phase == TWICE_PHASE else ""
+    lines = [f"{word:4}  {verdict.phase:7}  {shown(verdict.notebook)}  {verdict.seconds:.1f} s{since}"]
+    lines += [
+        f"      {problem.where}: {problem.text}".replace("      : ", "      ").replace("\n", "\n      ")
+        for problem in verdict.problems
+    ]
     lines += [f"      note: {note}" for note in verdict.notes]
     return "\n".join(lines)
 
 
-def _stale(verdicts: Sequence[Verdict]) -> list[Path]:
-    return [verdict.notebook for verdict in verdicts if verdict.phase == COMPARE_PHASE and verdict.problems]
+def _passed(
+    notebooks: Mapping[Path, NotebookNode], verdicts: Sequence[Verdict], way: Way
+) -> tuple[list[Path], list[Path]]:
+    """The notebooks that passed all phases, and those that neither passed nor failed, since they were not run."""
+    failed = {verdict.notebook for verdict in verdicts if verdict.problems}
+    judged = {verdict.notebook for verdict in verdicts if verdict.phase == way.phases[-1] and not verdict.skipped}
+    return (
+        [path for path in notebooks if path in judged - failed],
+        [path for path in notebooks if path not in judged | failed],
+    )
 
 
 def _hits(verdicts: Sequence[Verdict]) -> dict[str, list[int]]:
@@ -131,16 +188,12 @@ def _hits(verdicts: Sequence[Verdict]) -> dict[str, list[int]]:
     return total
 
 
-def _summary(
-    notebooks: Mapping[Path, NotebookNode], verdicts: Sequence[Verdict], rules: Sequence[Problem], seconds: float
-) -> None:
-    """Print each failure once more, in a line, and the count."""
-    failures = [(path, v) for path in notebooks for v in verdicts if v.notebook == path and v.problems]
+def _summary(verdicts: Sequence[Verdict], rules: Sequence[Problem]) -> None:
+    """Print each failure once more, in a line, by notebook."""
     print()
-    for path, verdict in failures:
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.notebook):
         for problem in verdict.problems:
-            print(f"FAIL  {shown(path)} {problem.where}: [{verdict.phase}] {problem.text.splitlines()[0]}")
+            where = f"{shown(verdict.notebook)} {problem.where}".rstrip()
+            print(f"FAIL  {where}: [{verdict.phase}] {problem.text.splitlines()[0]}")
     for problem in rules:
         print(f"FAIL  {problem.text}")
-    good = len(notebooks) - len({path for path, _ in failures})
-    print(f"{good} of {len(notebooks)} notebooks passed in {seconds:.1f} s", flush=True)

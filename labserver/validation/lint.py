@@ -1,6 +1,7 @@
 """What can be judged of a notebook without running it: that it was run, is clean, and that its links lead somewhere.
 
-Room: values and the file system; starts nothing. `lint` gives problems, which fail; `style` gives notes, which do not.
+Room: values and the file system; starts nothing. `lint` gives problems, which fail; `untidy` and `style` give notes,
+which do not.
 """
 
 import html
@@ -24,7 +25,7 @@ CELLS, MEDIAN_LINES, MAX_LINES, WORDS, IN_A_ROW = range(20, 31), (2, 4), 25, (40
 """The lesson's measure: cells; code lines a cell, median and most; words per code cell; code cells in a row."""
 
 _KERNEL_KEYS = {"name", "display_name", "language"}
-_HOME = re.compile(r"(?:(?<![\w.~:/-])|(?<=file://))/(?:home|root|Users|tmp)/\S*|\b[A-Za-z]:\\+Users\b\S*")
+_HOME = re.compile(r"(?:(?<![\w.~:/-])|(?<=file://))/(?:home|root|Users|tmp)/[^\s'\"()]*|\b[A-Za-z]:\\+Users\b[^\s'\"()]*")
 _FENCE = re.compile(r"^(`{3,}|~{3,}).*?^\1[^\n]*$|(`+)(?!`).+?(?<!`)\2(?!`)", re.MULTILINE | re.DOTALL)
 _LINKS = (
     re.compile(r"\]\(\s*<?([^)<>\s]+)>?(?:\s+[\"'(][^)]*)?\)"),
@@ -41,7 +42,7 @@ def lint(notebook: NotebookNode, path: Path, *, outputs: Literal["stored", "none
 
     outputs: `stored` for notebooks that are kept with their outputs, `none` for those that must have none.
     """
-    problems = [*_format(notebook), *_metadata(notebook), *_ids(notebook)]
+    problems = [*_format(notebook), *_ids(notebook)]
     problems += _run(notebook) if outputs == "stored" else _unrun(notebook)
     problems += [*_ignored(notebook), *_links(notebook, path), *_private_paths(notebook)]
     return problems
@@ -51,35 +52,35 @@ def _each(notebook: NotebookNode) -> Iterator[tuple[str, NotebookNode]]:
     return zip(labels(notebook.cells), notebook.cells, strict=True)
 
 
-def _format(notebook: NotebookNode) -> Iterator[Problem]:
+def untidy(notebook: NotebookNode) -> list[str]:
+    """What differs from machine to machine in the file as it was saved, so that saving it again changes it: one note.
+
+    It says nothing about what the notebook claims; `labserver refresh` takes all of it out.
+    """
+    kernel, found = notebook.metadata.get("kernelspec", {}), []
     if notebook.nbformat_minor < 5:
-        yield Problem(
-            "", f"expected nbformat 4.5, found 4.{notebook.nbformat_minor}; run `labserver refresh` on the notebook"
-        )
-        return
-    for error in iter_validate(notebook, version=4, version_minor=5):
-        if "'id' is a required property" not in error.message:  # told by _ids, with the cell's name
-            yield Problem("", f"expected valid nbformat 4.5, found that {error.message.splitlines()[0][:200]}")
-
-
-def _metadata(notebook: NotebookNode) -> Iterator[Problem]:
-    remedy = "run `labserver refresh` on the notebook"
-    kernel = notebook.metadata.get("kernelspec", {})
+        found.append(f"format 4.{notebook.nbformat_minor}, in which cells have no ids")
     if set(kernel) != _KERNEL_KEYS or kernel["name"] != "python3":
-        yield Problem("", f"expected a kernelspec python3 with a name, a title and a language; {remedy}")
+        found.append("another kernelspec than python3 with its title and language")
     if "version" in notebook.metadata.get("language_info", {}):
-        yield Problem("", f"expected no Python version in language_info, every machine has another; {remedy}")
+        found.append("a Python version")
     if "widgets" in notebook.metadata:
-        yield Problem("", f"expected no stored widget state; {remedy}")
-    for label, cell in _each(notebook):
-        timing = [key for key in TIMING if key in cell.metadata]
-        if timing:
-            yield Problem(label, f"expected no timing metadata, found {timing[0]!r}; {remedy}")
+        found.append("the state of widgets")
+    if timed := sum(any(key in cell.metadata for key in TIMING) for cell in notebook.cells):
+        found.append(f"timing in {timed} cells")
+    return [f"saved with {', '.join(found)}: `labserver refresh` makes it the same on every machine"] if found else []
+
+
+def _format(notebook: NotebookNode) -> Iterator[Problem]:
+    minor = min(5, notebook.nbformat_minor)
+    for error in iter_validate(notebook, version=4, version_minor=minor):
+        if "'id' is a required property" not in error.message:  # told by _ids, with the cell's name
+            yield Problem("", f"expected valid nbformat 4.{minor}, found that {error.message.splitlines()[0][:200]}")
 
 
 def _ids(notebook: NotebookNode) -> Iterator[Problem]:
     uses = Counter(cell.get("id") for cell in notebook.cells)
-    for label, cell in _each(notebook):
+    for label, cell in _each(notebook) if notebook.nbformat_minor >= 5 else ():
         if "id" not in cell:
             yield Problem(label, "expected a cell id, found none; save the notebook in JupyterLab, which gives ids")
         elif uses[cell.id] > 1:

@@ -25,7 +25,7 @@ from nbformat import NotebookNode
 
 from labserver.errors import ValidationError
 
-from .book import TIMING, find, is_run, labels, marks, merge_streams, plain, read, sanitize, shown
+from .book import TIMING, find, is_run, labels, language, marks, merge_streams, plain, read, sanitize, shown
 from .session import Kernel, together
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -74,8 +74,10 @@ async def rendered(notebook: NotebookNode, folder: Path, timeout: float) -> str:
     """The text of the notebook file after a fresh run.
 
     folder: where the kernel runs. timeout: seconds a cell may take. Raises CellFailed if a cell raises without the
-    tag `raises-exception`, does not raise with it, or does not end.
+    tag `raises-exception`, does not raise with it, or does not end; ValidationError for cells in another language.
     """
+    if language(notebook) != "python":
+        raise ValidationError(f"expected cells in Python, found {language(notebook)}: it is left as it is")
     fresh = normalized(notebook)
     async with Kernel(folder, timeout, ALL) as kernel:
         for label, cell in zip(labels(fresh.cells), fresh.cells, strict=True):

@@ -4,6 +4,7 @@ Room: starts pytest as a process, so that neither the settings of a repository n
 session reach the notebooks, and reads the report that the plugin writes there.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,9 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from nbformat import NotebookNode
 
-from .book import Problem, Verdict
+from .book import Problem, Verdict, language
 from .cells import COMPARE_PHASE, QUEUED, TWICE, TWICE_PHASE
 from .plugin import REPORT
 
@@ -55,7 +57,10 @@ def run(
     """Run each notebook and report each verdict as it comes; `progress` hears how many cells of a notebook are done."""
     waiting = {}
     for path, notebook in notebooks.items():
-        if any(cell.cell_type == "code" for cell in notebook.cells):
+        if language(notebook) != "python":
+            notes = [f"its cells are in {language(notebook)}, and only Python is run here"]
+            report(Verdict(path, COMPARE_PHASE, 0.0, notes=notes, skipped=True))
+        elif any(cell.cell_type == "code" for cell in notebook.cells):
             waiting[str(path.resolve())] = path
         else:
             for phase in way.phases:
@@ -77,20 +82,33 @@ def _run_pytest(waiting: dict[str, Path], way: Way, report: Callable, progress: 
             log.open("wb") as output,
             subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=_environment()) as process,
         ):
-            for line in _lines(process, results):
-                name = line["notebook"]
-                if not name:
-                    stray += [text for _, text in line["problems"]]
-                elif "done" in line:
-                    progress(waiting[name], line["done"], line["of"])
-                else:
-                    report(_verdict(waiting[name], line))
-                    if line["phase"] == way.phases[-1]:
-                        del waiting[name]
+            try:
+                for line in _lines(process, results):
+                    name = line["notebook"]
+                    if not name:
+                        stray += [text for _, text in line["problems"]]
+                    elif "done" in line:
+                        progress(waiting[name], line["done"], line["of"])
+                    else:
+                        report(_verdict(waiting[name], line))
+                        if line["phase"] == way.phases[-1]:
+                            del waiting[name]
+            except BaseException:  # an interrupt, mostly: no kernel is to outlive it
+                end(process)
+                raise
         words = stray or log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_WORDS:]
     for path in waiting.values():
         text = f"expected pytest to finish this notebook, but it ended with status {process.returncode}; it said:"
         report(Verdict(path, way.phases[-1], 0.0, [Problem("", "\n".join([text, *words]))]))
+
+
+def end(process: subprocess.Popen) -> None:
+    """End a pytest and what it has started: kernels notice the death of the process that started them."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for each in [*psutil.Process(process.pid).children(recursive=True), process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+    process.wait()
 
 
 def _verdict(path: Path, line: dict) -> Verdict:

@@ -117,6 +117,8 @@ def test_django_s_form_of_a_name_is_told_with_the_right_one():
     """ASGI_APPLICATION has a dot where servers want a colon."""
     with pytest.raises(NotAnApplication, match="found 'shop.asgi.application'; write for example 'shop.asgi:applic"):
         parted("shop.asgi.application")
+    with pytest.raises(NotAnApplication, match="write for example 'shop.asgi:application'"):
+        parted("shop.asgi")
     assert parted("shop.asgi:application") == ("shop.asgi", "application")
 
 

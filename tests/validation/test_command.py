@@ -1,7 +1,14 @@
 """The command, as its users see it."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from xml.etree import ElementTree as xml
 
+import psutil
 import pytest
 
 from labserver.validation import command, passed
@@ -155,12 +162,12 @@ def test_rules_are_judged_over_all_notebooks(book, told, monkeypatch, capsys):
             report(Verdict(path, "compare", 0.0, hits=next(hits)))
 
     monkeypatch.setattr(command, "run", run)
-    assert validate(["."], sanitize="rules") == 1
+    assert validate(["."], sanitize="rules", once=True) == 1
     out = capsys.readouterr().out
     assert "note: rules, line 3 (c) matches nothing; delete it\n" in out
     assert "\nFAIL  rules, line 1 (a) hides too much: 1 of its 3 matches" in out
     assert "2 of 2 notebooks passed" in out
-    assert validate(["."], sanitize="rules", fast=True) == 0
+    assert validate(["."], sanitize="rules", fast=True, once=True) == 0
     out = capsys.readouterr().out
     assert out.startswith("2 of 2 notebooks have changed") and "matches nothing" not in out
 
@@ -170,3 +177,76 @@ def test_a_broken_rule_is_told_at_once(book, capsys):
     book.write("one", "1;")
     assert validate(["."], sanitize="nowhere") == 2
     assert capsys.readouterr().err.startswith("expected a sanitize file")
+
+
+def test_a_broken_file_fails_and_the_others_are_judged(book, told, capsys):
+    """A conflict of a merge in one notebook hides nothing about the rest; it has its place in the report, too."""
+    told()
+    book.write("good", "1;")
+    (book.folder / "conflict.ipynb").write_text("<<<<<<< ours\n{", encoding="utf-8")
+    assert validate(["."], junit_file="junit.xml") == 1
+    out = capsys.readouterr().out
+    assert out.startswith("FAIL  read     conflict.ipynb  0.0 s\n      expected a notebook in JSON")
+    assert "\nok    twice    good.ipynb" in out
+    assert "\nFAIL  conflict.ipynb: [read] expected a notebook in JSON" in out
+    assert "\n1 of 2 notebooks passed in " in out
+    assert 'name="read"' in (book.folder / "junit.xml").read_text(encoding="utf-8")
+
+
+def test_another_language_is_neither_run_nor_touched(book, capsys):
+    """It has not passed and has not failed, and says so; no command writes Python's outputs into it."""
+    path = book.write("other", book.code("1+1", result("[1] 2")))
+    path.write_text(path.read_text().replace('"language": "python"', '"language": "R"'), encoding="utf-8")
+    before = path.read_bytes()
+    assert validate(["."], update=True) == 0
+    out = capsys.readouterr().out
+    assert "skip  compare  other.ipynb  0.0 s\n      note: its cells are in r, and only Python is run here\n" in out
+    assert "\n0 of 1 notebooks passed, 1 not run in " in out
+    assert command.refresh(["."]) == 1
+    assert "FAIL       other.ipynb expected cells in Python, found r: it is left as it is" in capsys.readouterr().out
+    assert path.read_bytes() == before
+
+
+def test_an_interrupted_run_tells_what_it_knows(book, monkeypatch, capsys):
+    """What has passed, what has failed, what was not run; in the file for a service as well."""
+    for name in ("bad", "good", "later"):
+        book.write(name, "1;")
+
+    def run(notebooks, way, report, progress):
+        bad, good, _ = notebooks
+        report(Verdict(bad, "compare", 1.0, [Problem("cell 1", "differs")]))
+        report(Verdict(good, "compare", 1.0))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run", run)
+    assert validate(["."], once=True, junit_file="junit.xml") == 130
+    out = capsys.readouterr().out
+    assert "\nFAIL  bad.ipynb cell 1: [compare] differs\n" in out
+    assert "\ninterrupted: 1 of 3 notebooks passed, 1 not run in " in out
+    assert len(list(xml.parse(book.folder / "junit.xml").getroot().iter("failure"))) == 1
+
+
+def test_in_a_thread_signals_are_left_alone(book, told):
+    """Only a main thread may choose what a signal does."""
+    told()
+    book.write("good", "1;")
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(validate, ["."]).result() == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="expected POSIX signals, found Windows; nothing to install")
+def test_a_service_that_ends_the_command_ends_its_kernels(book):
+    """SIGTERM to the command alone: pytest and the kernels are gone when it has ended."""
+    started = book.folder / "started"
+    book.write("slow", "import pathlib, time; pathlib.Path('started').touch(); time.sleep(60)")
+    arguments = [sys.executable, "-m", "labserver", "validate", "slow.ipynb", "--timeout=60"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        for _ in range(3000):
+            if started.exists():
+                break
+            time.sleep(0.01)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=30)
+    assert len(children) >= 2 and not psutil.wait_procs(children, timeout=10)[1]
+    assert process.returncode == 130 and "interrupted: 0 of 1 notebooks passed, 1 not run" in out

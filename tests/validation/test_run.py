@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from labserver.validation import run as room
@@ -145,3 +146,26 @@ def test_notebooks_on_two_drives_have_a_root_too(monkeypatch):
     assert room._root([os.path.join("x", first), os.path.join("x", second)]) == "x"
     monkeypatch.setattr(room.os.path, "commonpath", refuse)
     assert room._root([first, second]) == "a"
+
+
+def test_an_interrupt_ends_pytest(book, monkeypatch):
+    """And what it has started, before the interrupt goes on its way."""
+    program = (
+        "import json, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "line = {'notebook': sys.argv[2], 'done': child.pid, 'of': 9}\n"
+        "open(sys.argv[1], 'a').write(json.dumps(line) + '\\n')\ntime.sleep(60)"
+    )
+    monkeypatch.setattr(
+        room, "_command", lambda notebooks, settings, results, *_: [sys.executable, "-c", program, results, *notebooks]
+    )
+    path, pids = book.write("a", "1"), []
+
+    def interrupt(path, done, of):
+        pids.append(done)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run({path: read(path)}, Way(20, 1), lambda verdict: None, interrupt)
+    (pid,) = pids
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
