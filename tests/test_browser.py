@@ -24,15 +24,6 @@ def run_all(chromium, jupyterlab):
         yield run
 
 
-def test_a_page_without_channels_ticks(run_all):
-    """The page of lesson 02 sends once a second, shows five replies, and closes."""
-    page = run_all("notebooks/02_plain_django.ipynb", until="page")
-    frame = page.frame_locator("iframe")
-    for words in ("tick 1", "tick 5", "closed with 1000"):
-        frame.get_by_text(words).wait_for()
-    page.close()
-
-
 def test_a_page_sees_of_four_endings_what_the_table_says(run_all):
     """In a browser, the four failing applications of lesson 01 end with the codes that the lesson's table states.
 

@@ -25,7 +25,9 @@ CELLS, MEDIAN_LINES, MAX_LINES, WORDS, IN_A_ROW = range(20, 31), (2, 4), 25, (40
 """The lesson's measure: cells; code lines a cell, median and most; words per code cell; code cells in a row."""
 
 _KERNEL_KEYS = {"name", "display_name", "language"}
-_HOME = re.compile(r"(?:(?<![\w.~:/-])|(?<=file://))/(?:home|root|Users|tmp)/[^\s'\"()]*|\b[A-Za-z]:\\+Users\b[^\s'\"()]*")
+_HOME = re.compile(
+    r"(?:(?<![\w.~:/-])|(?<=file://))/(?:home|root|Users|tmp)/[^\s'\"()]*|\b[A-Za-z]:\\+Users\b[^\s'\"()]*"
+)
 _FENCE = re.compile(r"^(`{3,}|~{3,}).*?^\1[^\n]*$|(`+)(?!`).+?(?<!`)\2(?!`)", re.MULTILINE | re.DOTALL)
 _LINKS = (
     re.compile(r"\]\(\s*<?([^)<>\s]+)>?(?:\s+[\"'(][^)]*)?\)"),

@@ -19,7 +19,7 @@ from labserver.live import server as live
 from labserver.live.programs import how_to_get, missing
 from labserver.project.demo import USERS
 
-from ..conftest import in_database
+from ..conftest import find_program, in_database
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -74,3 +74,15 @@ async def lesson(monkeypatch, capsys):
     yield run
     if live._server is not None:
         live._server.stop()
+
+
+@pytest.fixture
+async def browser():
+    """A headless Chromium, driven from the loop of the test, on which the lesson's cells run as well."""
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        options = {"executable_path": find_program("chromium"), "args": ["--no-sandbox", "--disable-gpu"]}
+        browser = await playwright.chromium.launch(**options)
+        yield browser
+        await browser.close()

@@ -260,6 +260,16 @@ async def test_the_page_is_served_and_its_twin_gets_every_tick(project, cells, c
     assert capsys.readouterr().out.splitlines() == ["tick 1", "tick 2", "tick 3"]
 
 
+@pytest.mark.needs("chromium")
+async def test_the_page_sends_once_a_second_and_closes(project, cells, browser):
+    """In a browser it shows its five replies, and the code with which it closed itself."""
+    await cells("page")
+    page = await browser.new_page()
+    await page.goto(f"{project.server.url}/ticks/")
+    await page.get_by_text("closed with 1000").wait_for()
+    assert await page.locator("li").all_text_contents() == [f"tick {n}" for n in range(1, 6)]
+
+
 # --- A6: another server --------------------------------------------------------------------------------------------
 
 

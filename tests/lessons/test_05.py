@@ -1,7 +1,6 @@
-"""What lesson 05 shows holds on the live server, with Redis as it is found and with its substitute."""
+"""What lesson 05 shows holds on the live server, with Redis as it is found, and its layers with the substitute too."""
 
 import json
-import shutil
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -13,8 +12,6 @@ ROOMS = ("naive", "naive-talk", "room")
 
 REDIS = (*ROOMS, "view", "view-talk", "full", "process", "redis", "layers")
 """The cells up to the two layers of channels_redis."""
-
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture
@@ -315,32 +312,20 @@ async def test_two_clients_of_the_open_room_hear_each_other(groups):
 
 
 @pytest.mark.needs("chromium")
-async def test_two_pages_see_each_others_messages(groups):
+async def test_two_pages_see_each_others_messages(groups, browser):
     """C3: a page sends JSON when it opens and shows what comes back; two pages hear each other, and HTML stays text."""
-    from playwright.async_api import async_playwright
-
     space = await groups(*ROOMS, "view", "view-talk", "page", "twin")
-    program = next(path for name in CHROMIUM if (path := shutil.which(name)))
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        try:
-            pages = []
-            for name in ("alice", "bob"):
-                pages.append(await browser.new_page())
-                await pages[-1].goto(f"{space.server.url}/page/?name={name}")
-                await pages[-1].locator("li", has_text=f"{name}: hello").wait_for()
-            alice, bob = pages
-            await alice.locator("li", has_text="bob: hello").wait_for()
-            await bob.locator("input").fill("<b>good</b> morning")
-            await bob.locator("button").click()
-            await alice.locator("li", has_text="morning").wait_for()
-            assert await alice.locator("li").all_text_contents() == [
-                "alice: hello",
-                "bob: hello",
-                "bob: <b>good</b> morning",
-            ]
-        finally:
-            await browser.close()
+    pages = []
+    for name in ("alice", "bob"):
+        pages.append(await browser.new_page())
+        await pages[-1].goto(f"{space.server.url}/page/?name={name}")
+        await pages[-1].locator("li", has_text=f"{name}: hello").wait_for()
+    alice, bob = pages
+    await alice.locator("li", has_text="bob: hello").wait_for()
+    await bob.locator("input").fill("<b>good</b> morning")
+    await bob.locator("button").click()
+    await alice.locator("li", has_text="morning").wait_for()
+    assert await alice.locator("li").all_text_contents() == ["alice: hello", "bob: hello", "bob: <b>good</b> morning"]
 
 
 # --- what is lost -----------------------------------------------------------------------------------------------------
@@ -386,7 +371,7 @@ async def test_the_in_memory_layer_ends_at_the_process(groups, capsys):
     assert capsys.readouterr().out.endswith('the other process: sent\nalice hears {"text": "from the cell"}\n')
 
 
-async def test_through_redis_another_process_arrives(groups, any_redis, capsys):
+async def test_through_redis_another_process_arrives(groups, capsys):
     """The same process, with Redis between, reaches the client; what goes through the other kind of layer does not."""
     space = await groups(*REDIS)
 
@@ -397,7 +382,7 @@ async def test_through_redis_another_process_arrives(groups, any_redis, capsys):
     assert sent == ["through core"]
 
 
-async def test_a_worker_gets_the_job_that_was_sent_before_it_started(groups, any_redis):
+async def test_a_worker_gets_the_job_that_was_sent_before_it_started(groups):
     """`runworker` in a process of its own takes the waiting job, answers through the group, and ends with its cell."""
     space = await groups(*REDIS, "worker", "worker-talk")
 
@@ -418,7 +403,7 @@ async def test_two_kinds_of_redis_layer(groups, any_redis, capsys):
     ]
 
 
-async def test_what_core_loses_and_where(groups, any_redis, capsys):
+async def test_what_core_loses_and_where(groups, capsys):
     """The newest in Redis, the oldest in the process; an expired message ends no membership, `group_expiry` does."""
     await groups(*REDIS)
     for _ in range(2):
@@ -446,7 +431,7 @@ async def test_who_survives_the_loss_of_redis(groups, any_redis, capsys):
     ]
 
 
-async def test_an_open_socket_does_not_keep_the_lesson_from_ending(groups, any_redis):
+async def test_an_open_socket_does_not_keep_the_lesson_from_ending(groups):
     """The last cell closes clients of a Redis layer with 1001, and ends Redis."""
     space = await groups(*REDIS)
     ws = await space.server.connect("/")

@@ -160,7 +160,7 @@ def ran(shelf: Callable[[str], Book]) -> Ran:
     book = shelf("books")
     full_of_holes = holes(book)
     (book.folder / "stock.py").write_text(STOCK)
-    options = ("--nbval-current-env", "-p", "xdist.plugin", "-n2", "--dist=loadfile", "-p", "stock")
+    options = ("--nbval-current-env", "-p", "stock")
     command = [sys.executable, "-m", "pytest", *arguments(full_of_holes, *options)]
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(book.folder)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as stock:
