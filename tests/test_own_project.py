@@ -102,13 +102,18 @@ def test_faults_are_told_in_the_cell(served):
 
 
 def test_what_was_recorded_is_a_test_of_the_project(served, project):
-    """`to_test` writes a module that passes under the project's pytest, on a database of the test's own."""
+    """`to_test` writes a module that passes under the project's pytest, on a database of the test's own.
+
+    Pages are recorded as well; without the host of the recording, Django's own tests would refuse them.
+    """
     kernel, _ = served
+    page = 'with server.record() as visit:\n    await server.get("/chat/blue/")\nprint(visit.to_test("test_page"))'
+    (project / "test_page.py").write_text(kernel.run(page), encoding="utf-8")
     (project / "test_chat.py").write_text(kernel.run('print(trace.to_test("test_chat"))'), encoding="utf-8")
     (project / "pytest.ini").write_text("[pytest]\nDJANGO_SETTINGS_MODULE = mysite.settings\n")
     (project / "conftest.py").write_text(BLOCKS[1], encoding="utf-8")
     before = kernel.run("print(await Message.objects.acount())")
-    assert "1 passed" in command(project, *PYTEST, "test_chat.py", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    assert "2 passed" in command(project, *PYTEST, "test_chat.py", "test_page.py", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     assert kernel.run("print(await Message.objects.acount())") == before
 
 
