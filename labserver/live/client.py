@@ -57,6 +57,7 @@ class Connecting:
         try:
             return await websockets.asyncio.client.connect(self._url, **self._options)
         except (TimeoutError, InvalidMessage):  # daphne gives up after five seconds too, without a word
+            await self._settle(None)  # is anybody there at all? it tells if not
             advice = "did connect() run `await self.accept()`? "
             advice += '(without Channels: `await send({"type": "websocket.accept"})`)'
             if self._options.get("subprotocols"):
@@ -112,6 +113,7 @@ async def get(url: str, settle: Callable, **options: Any) -> Any:
         async with httpx.AsyncClient(trust_env=False, timeout=WAIT_LIMIT) as client:
             response = await client.get(url, **options)
     except httpx.TimeoutException:
+        await settle(None)
         raise TimeLimit(
             f"expected an answer to GET {url} within {WAIT_LIMIT:g} s, found none; look at server.trace to see how far "
             "the application came"

@@ -123,10 +123,15 @@ def call(coroutine: Coroutine, timeout: float = WAIT_LIMIT) -> Any:
         return future.result(timeout)
     except TimeoutError:
         future.cancel()
-        raise TimeLimit(
-            f"expected the server's loop to answer within {timeout:g} s, found it busy; an application that blocks it "
-            "(time.sleep or a long computation in an async function) stops everybody: restart the kernel and mend it"
-        ) from None
+        raise busy(timeout) from None
+
+
+def busy(timeout: float) -> TimeLimit:
+    """The error for a loop that did not answer within so many seconds."""
+    return TimeLimit(
+        f"expected the server's loop to answer within {timeout:g} s, found it busy; an application that blocks it "
+        "(time.sleep or a long computation in an async function) stops everybody: restart the kernel and mend it"
+    )
 
 
 async def hop(coroutine: Coroutine) -> Any:

@@ -25,6 +25,9 @@ from .settings import configure_django, framed, strangers
 SETTLE_LIMIT = 1.0
 """Seconds that a recording waits, when it ends, for handlers that are still at work."""
 
+BUSY_LIMIT = 5.0
+"""Seconds that a client which is done waits for the server's loop; more than `SETTLE_LIMIT`."""
+
 HEARTBEAT = 0.2
 """Seconds between two wake-ups of the kernel's loop, without which an interrupt waits for the next event."""
 
@@ -208,9 +211,16 @@ class LiveServer:
         return self._layers.look(self._recorder.live, self.trace.names)
 
     async def _settled(self, port: int | None = None) -> None:
-        """Wait, on any loop, until nothing is on its way; `port` is that of a client which has just left."""
+        """Wait, on any loop, until nothing is on its way; `port` is that of a client which has just left.
+
+        Raises TimeLimit if an application blocks the server's loop: a client would wait for ever, and not know why.
+        """
         if self._daphne is not None:
-            await self._reactor.hop(self._settle(port))
+            try:
+                async with asyncio.timeout(BUSY_LIMIT):
+                    await self._reactor.hop(self._settle(port))
+            except TimeoutError:
+                raise self._reactor.busy(BUSY_LIMIT) from None
 
     async def _settle(self, port: int | None = None) -> None:
         end = time.monotonic() + SETTLE_LIMIT

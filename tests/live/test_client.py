@@ -1,6 +1,7 @@
 """Clients of the live server: limits on every wait, and texts that say what was awaited."""
 
 import asyncio
+import threading
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ from websockets.exceptions import ConnectionClosedOK, InvalidStatus
 
 from labserver.errors import ServerStopped, TimeLimit
 from labserver.live import client
+from labserver.live import server as server_module
 
 
 @pytest.fixture
@@ -94,6 +96,31 @@ async def test_the_handshake_has_a_limit(server):
         await server.connect("/x", open_timeout=0.1)
     with pytest.raises(TimeLimit, match="with a subprotocol that was offered, or with none"):
         await server.connect("/x", open_timeout=0.1, subprotocols=["chat"])
+
+
+async def test_an_application_that_blocks_the_loop_is_named(server, impatient, monkeypatch):
+    """Whoever waits for it is told that the loop is busy, within a limit, instead of what else may be the matter."""
+    monkeypatch.setattr(server_module, "BUSY_LIMIT", 0.3)
+    done = threading.Event()
+
+    async def blocks(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        done.wait(30)
+
+    server.application = blocks
+    try:
+        with pytest.raises(TimeLimit, match="found it busy; an application that blocks it"):
+            async with server.connect("/", close_timeout=0.1) as ws:
+                await ws.send("go")
+                await ws.recv()
+        with pytest.raises(TimeLimit, match="found it busy"):
+            await server.connect("/", open_timeout=0.1)
+        with pytest.raises(TimeLimit, match="found it busy"):
+            await server.get("/", timeout=0.1)
+    finally:
+        done.set()
 
 
 async def test_a_handshake_that_daphne_gives_up_is_the_same(server, capfd):
