@@ -67,12 +67,19 @@ def test_validate_gets_the_paths(called):
     calls = called("labserver.validation.command.validate", 1)
     assert command.main(["validate", "notebooks", "solutions/*.ipynb", "--workers", "1", "--once"]) == 1
     assert (
-        command.main(["validate", "a", "--sanitize=b", "--junit=c", "--fast", "--queued", "--update", "--style"]) == 1
+        command.main(
+            ["validate", "a", "--sanitize=b", "--junit=c", "--fast", "--queued", "--update", "--style", "--timeout=2.5"]
+        )
+        == 1
     )
     usual = {"timeout": 30, "workers": None, "once": False, "queued": False, "fast": False, "update": False}
     usual |= {"style": False, "sanitize": None, "junit_file": None}
     first = usual | {"workers": 1, "once": True}
-    second = usual | {"sanitize": "b", "junit_file": "c"} | dict.fromkeys(("queued", "fast", "update", "style"), True)
+    second = (
+        usual
+        | {"sanitize": "b", "junit_file": "c", "timeout": 2.5}
+        | dict.fromkeys(("queued", "fast", "update", "style"), True)
+    )
     told = [(name, dict(options)) for name, *options in calls]
     assert told == [
         ("validate", first | {"paths": ["notebooks", "solutions/*.ipynb"]}),

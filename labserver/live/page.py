@@ -68,7 +68,7 @@ class Page:
         if self._way.also is not None:
             words.insert(0, f"If Jupyter runs on another machine: {_link(self._way.also + self.path)}.")
         if self.src is not None:
-            words.insert(0, f"Not visible? Open {_link(self.src)} in a browser tab.")
+            words.insert(0, f"Not visible? Run this cell, or open {_link(self.src)} in a browser tab.")
         return " ".join(words)
 
 
