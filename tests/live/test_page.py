@@ -82,7 +82,9 @@ def test_the_page_is_shown_with_its_address_beside_it(running):
     address = "http://127.0.0.1:4321/console/"
     assert bundle["text/html"].startswith(f'<iframe src="{address}" title="{shown!r}" width="100%" height="300" ')
     link = f'<a href="{address}" target="_blank" rel="noopener">{address}</a>'
-    assert bundle["text/html"].endswith(f"</iframe><div>Not visible? Run this cell, or open {link} in a browser tab.</div>")
+    assert bundle["text/html"].endswith(
+        f"</iframe><div>Not visible? Run this cell, or open {link} in a browser tab.</div>"
+    )
 
 
 def test_what_may_be_missing_behind_a_hub_is_said_beside_the_page(running):
