@@ -120,9 +120,18 @@ LONG = (
     "test_09",
     "test_chat_page",
     "test_readme",
+    "test_07",
+    "test_06",
+    "test_environments",
     "test_strangers",
+    "test_checks",
+    "test_cells",
+    "test_command",
+    "test_run",
+    "test_kernel",
+    "test_settings",
 )
-"""Modules that take half a minute or more."""
+"""Modules that take many seconds, the longest first."""
 
 WHOLE = (
     "lessons",
