@@ -177,6 +177,8 @@ def test_the_code_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys)
         assert [event.type for event in names["trace"]][-1] == "websocket.disconnect"
     finally:
         names["server"].stop()
+        for module in ("mysite", "mysite.asgi"):
+            sys.modules.pop(module, None)  # other tests of this process make a project of that name
 
 
 def test_the_exercise_of_the_readme_goes_as_it_says(tmp_path, monkeypatch):
