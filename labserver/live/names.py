@@ -39,7 +39,7 @@ def _held(application: Any) -> str:
     """Of anything else: the module that calls it `application`; one that a project has before the notebook."""
     found = [
         name
-        for name, module in list(sys.modules.items())
+        for name, module in sys.modules.copy().items()
         if getattr(module, "__dict__", {}).get(_USUAL) is application  # no getattr of theirs: some modules load others
     ]
     return f"{min(found, key=lambda name: (name.startswith('__'), name))}:{_USUAL}" if found else ""

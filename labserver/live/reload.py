@@ -72,7 +72,7 @@ def _file(module: ModuleType) -> str:
 def _modules(root: str) -> dict[str, ModuleType]:
     """The modules of the project that are loaded; not its tests, and nothing installed in an environment inside."""
     found = {}
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # a list of them may meet the collector, and what that imports
         file = os.path.normpath(_file(module))  # one way to write it: sys.path may hold "..", and both slashes
         if not file.startswith(root + os.sep) or module.__spec__.name != name or is_library(Path(file)):
             continue
