@@ -25,6 +25,8 @@ from .plugin import REPORT
 _PLUGINS = ("labserver.validation.plugin", "xdist.plugin", "nbval.plugin")  # ours first: see `labserver.validation`
 _LAST_WORDS = 20
 _PAUSE = 0.05
+_FAREWELL = 5
+"""Seconds that killed processes may take to be gone; where nobody reaps them, they are dead before that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,14 @@ def _run_pytest(waiting: dict[str, Path], way: Way, report: Callable, progress: 
 
 def end(process: subprocess.Popen) -> None:
     """End a pytest and what it has started: kernels notice the death of the process that started them."""
+    started = []
     with contextlib.suppress(psutil.NoSuchProcess):
-        for each in [*psutil.Process(process.pid).children(recursive=True), process]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                each.kill()
+        started = psutil.Process(process.pid).children(recursive=True)
+    for each in [*started, process]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
     process.wait()
+    psutil.wait_procs(started, timeout=_FAREWELL)  # a signal is sent before it has arrived
 
 
 def _verdict(path: Path, line: dict) -> Verdict:
