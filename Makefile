@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 OFFLINE := $(if $(wildcard wheelhouse/*.whl),--no-index --find-links=wheelhouse)
 INCOMPLETE := expected wheelhouse/ to have all that this machine needs, found that it has not: fill it again where there \
   is internet, or take it away to install from there
-PYTEST = $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 # Text is UTF-8, on Windows as everywhere else, also where it goes into a file or a pipe.
 export PYTHONUTF8 = 1

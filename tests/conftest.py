@@ -148,7 +148,8 @@ WHOLE = (
     "test_strangers",
 )
 """Tests of whole lessons and pages: each module of labserver is covered by its own tests, and measuring costs as much
-as running. `make test` runs them in a second pytest, without coverage: `-m whole`."""
+as running. `make test` runs them in a second pytest, without coverage: `-m whole`. With them those of any value at all,
+which run a line a hundred times, and do not find the same lines each time."""
 
 
 @pytest.hookimpl(tryfirst=True)  # -m looks at the marks after this
@@ -156,7 +157,7 @@ def pytest_collection_modifyitems(items):
     """Long modules first: a worker that begins one when the others have nothing left keeps everybody waiting."""
     for item in items:
         path = item.path.relative_to(HERE)
-        if {path.parts[0], path.stem} & set(WHOLE):
+        if {path.parts[0], path.stem} & set(WHOLE) or getattr(item.obj, "is_hypothesis_test", False):
             item.add_marker("whole")
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 

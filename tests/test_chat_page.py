@@ -661,15 +661,8 @@ def test_the_front_page_leads_to_the_chat(server, window):
 
 CONFTEST = '''
 import pytest
-from channels.testing import HttpCommunicator, WebsocketCommunicator
 from django.contrib.auth.models import User
 from rest_framework_simplejwt.tokens import AccessToken
-
-# A communicator waits for a second; the first page of a process, on a machine with other work, may take longer.
-for communicator in (HttpCommunicator, WebsocketCommunicator):
-    for method in vars(communicator).values():
-        if getattr(method, "__defaults__", None) == (1,):
-            method.__defaults__ = (30,)
 
 
 @pytest.fixture

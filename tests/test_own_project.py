@@ -24,14 +24,6 @@ async with server.connect("/ws/chat/blue/") as ws:
 """
 
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin", "-p", "pytest_django.plugin")
-PATIENCE = """from channels.testing import HttpCommunicator, WebsocketCommunicator
-
-for communicator in (HttpCommunicator, WebsocketCommunicator):
-    for method in vars(communicator).values():
-        if getattr(method, "__defaults__", None) == (1,):
-            method.__defaults__ = (30,)
-"""
-"""A plugin: communicators wait for a second by default, and this machine may have other work."""
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,9 @@ from .protocol import AnyEvent, target
 _SLOW = 0.5
 """Seconds after which an answer gets more time than a communicator's second."""
 
+_PAGE_LIMIT = 10
+"""Seconds for a page: the first of a process loads URLs, templates and the database, and a computer has other work."""
+
 _SHORT = 200
 """Bytes of an HTTP body that a test compares; of a longer one it looks at the beginning of what a person reads."""
 
@@ -357,7 +360,7 @@ class Body:
             self._answers(step.answers)
             return
         response = "response" if len(self.names) == 1 else f"{http}_response"
-        self._say(f"{response} = await {http}.get_response({_patience(max(mine, key=lambda a: a.late))})")
+        self._say(f"{response} = await {http}.get_response({_patience(max(mine, key=lambda a: a.late), _PAGE_LIMIT)})")
         self._say(f'assert {response}["status"] == {whole[0].message.get("status")}')
         self._body(response, whole)
         self._answers([answer for answer in step.answers if answer not in mine])
@@ -454,8 +457,10 @@ def _headers(scope: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def _patience(answer: Answer) -> str:
-    return f"timeout={2 * math.ceil(answer.late)}" if answer.late > _SLOW else ""
+def _patience(answer: Answer, least: int = 0) -> str:
+    """The argument for an answer that may need more than a communicator's second, or than `least` seconds."""
+    limit = max(least, 2 * math.ceil(answer.late) if answer.late > _SLOW else 0)
+    return f"timeout={limit}" if limit else ""
 
 
 def _json(text: Any) -> Any:

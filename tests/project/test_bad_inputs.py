@@ -21,7 +21,10 @@ def frame(opcode, payload=b"", *, final=True, reserved=0, masked=True, length=No
         head += bytes([masked << 7 | 126]) + struct.pack("!H", size)
     else:
         head += bytes([masked << 7 | 127]) + struct.pack("!Q", size)
-    return head + (MASK + bytes(b ^ MASK[i % 4] for i, b in enumerate(payload)) if masked else payload)
+    if not masked:
+        return head + payload
+    mask = (MASK * len(payload))[: len(payload)]
+    return head + MASK + (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(len(payload))
 
 
 def close(code):
