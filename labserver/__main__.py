@@ -5,7 +5,9 @@ its command runs: the doctor has to work where a package of another one is missi
 """
 
 import argparse
+import builtins
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -95,10 +97,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     room, _, name = WORK[command].rpartition(".")
     try:
         work = getattr(_imported(room, command), name)
-        return work(**options)
+        status = work(**options)
+        sys.stdout.flush()
+        return status
     except LabError as error:
         print(f"labserver: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        return 1
+
+
+def _unread() -> bool:
+    """Whether nobody reads what is printed any more (`| head`); then nothing more is said, at the end neither.
+
+    https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    """
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _imported(room: str, command: str):
@@ -113,4 +134,6 @@ def _imported(room: str, command: str):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if not hasattr(builtins, "__IPYTHON__"):  # %run shows a traceback for an exit status
+        sys.exit(status)

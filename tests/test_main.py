@@ -145,6 +145,34 @@ def test_an_error_of_the_labs_own_is_status_2(called, capsys):
     assert (said.out, said.err) == ("", "labserver: expected a notebook, found none\n")
 
 
+def test_a_reader_that_has_seen_enough_gets_no_traceback():
+    """`labserver … | head` ends with status 1, and without a word."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run([sys.executable, "-m", "labserver", "demo"], stdout=writer, stderr=-1, timeout=60)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_pipe_to_anybody_else_is_an_error(called):
+    """A kernel or a server that is gone is not what `head` does."""
+    called("labserver.live.demo.main", BrokenPipeError())
+    with pytest.raises(BrokenPipeError):
+        command.main(["demo"])
+
+
+def test_a_notebook_gets_no_traceback_for_an_exit_status(new_kernel):
+    """`%run -m labserver …` says what the command says, and no more."""
+    kernel = new_kernel()
+    try:
+        said = kernel.run("%run -m labserver validate nowhere.ipynb")
+    finally:
+        kernel.end()
+    assert said.startswith("expected a notebook") and len(said.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

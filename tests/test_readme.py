@@ -71,6 +71,7 @@ COMPARED = {
     f"{ON_WINDOWS} --no-index --find-links=wheelhouse --requirement requirements.lock --editable .",
     r".venv\Scripts\jupyter lab",
     r".venv\Scripts\labserver doctor",
+    r".venv\Scripts\labserver demo",
 }
 """Of programs that are not here (conda, py, uv perhaps): their words are compared with what does run here."""
 
@@ -256,6 +257,9 @@ def test_the_table_tells_the_minutes_of_each_lesson():
         minutes = re.search(r"\*\*(\d+) minutes", lesson)[1], re.search(r"about (\d+) minutes", exercises)[1]
         expected.append((path.stem, minutes[0], path.stem, minutes[1]))
     assert re.findall(row, README, re.M) == expected
+    together = re.search(r"(\d+) hours and (\d+) minutes of lessons, and (\d+) hours and (\d+) minutes of ex", README)
+    lessons, exercises = sum(int(row[1]) for row in expected), sum(int(row[3]) for row in expected)
+    assert tuple(map(int, together.groups())) == (*divmod(lessons, 60), *divmod(exercises, 60))
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)

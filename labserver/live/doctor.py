@@ -5,14 +5,19 @@ import, so nothing is imported before it is needed, and a check that crashes is 
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
 """Fine; something optional is missing, or worth knowing; a lesson will not run because of this."""
 
-PARTS = ("doctor_packages", "doctor_network", "doctor_machine")
+PARTS = ("doctor_packages", "doctor_machine", "doctor_network")
+"""Causes come before what follows from them."""
+
+DISTRIBUTION = "channels-lab"
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ def run() -> int:
         if finding.fix:
             _tell(f"      fix: {finding.fix}")
     failed, noted = levels.count(FAIL), levels.count(NOTE)
-    print(f"{len(levels)} findings, {noted} of them notes, {failed} FAIL.", end=" ")
+    print(f"{levels.count(OK)} ok, {noted} {'note' if noted == 1 else 'notes'}, {failed} FAIL.", end=" ")
     print("Mend the first FAIL first." if failed else "The lessons can begin.", flush=True)
     return 1 if failed else 0
 
@@ -51,8 +56,26 @@ def _tell(line: str) -> None:
 
 
 def _findings() -> Iterator[Finding]:
+    elsewhere = list(_guarded(_environment, "the look for this environment"))
+    yield from elsewhere
+    if elsewhere:
+        return
     for part in PARTS:
         yield from _guarded(lambda part=part: _of(part), f"the part {part}")
+
+
+def _environment() -> Iterator[Finding]:
+    """Whether this Python is one that the course was installed into: of any other, nothing else is worth saying."""
+    import importlib.metadata
+
+    try:
+        importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        text = f"this is not the course's environment: {sys.executable} has no {DISTRIBUTION}"
+        folder, windows = Path(__file__).parents[2] / ".venv", ("Scripts", "python.exe")
+        own = folder.joinpath(*windows if os.name == "nt" else ("bin", "python"))
+        ask = f'"{own}" -m labserver doctor' if own.exists() else "make it: README.md, Start; then ask its own doctor"
+        yield Finding(FAIL, text, ask)
 
 
 def _of(part: str) -> Iterator[Finding]:

@@ -42,9 +42,10 @@ def redis() -> Iterator[Finding]:
 
 
 def _named(url: str) -> Finding:
-    parts = urlsplit(url)
-    where = f"LABSERVER_REDIS_URL ({parts.hostname}:{parts.port or 6379})"  # without the password
+    where = "LABSERVER_REDIS_URL"
     try:
+        if (parts := urlsplit(url)).hostname:
+            where += f" ({parts.hostname}:{parts.port or 6379})"  # without the password
         import redis
 
         with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:

@@ -12,9 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .doctor import FAIL, NOTE, OK, Finding, pip_install
-
-DISTRIBUTION = "channels-lab"
+from .doctor import DISTRIBUTION, FAIL, NOTE, OK, Finding, pip_install
 
 SHOWN = (
     "django channels daphne twisted autobahn websockets ipykernel jupyterlab jupyter-server-proxy nest-asyncio2"
@@ -51,12 +49,33 @@ def kernel() -> Iterator[Finding]:
     for parent in psutil.Process().parents():
         words = _command_line(parent)
         if any(word.startswith("ipykernel") for word in words) and os.path.isabs(words[0]):
-            same = os.path.normcase(os.path.dirname(words[0])) == os.path.normcase(os.path.dirname(sys.executable))
-            if not same:
+            if _folder(words[0]) != _folder(sys.executable):
                 found = f"this doctor is that of {sys.executable}, the notebook's kernel seems to be {words[0]}"
                 fix = "ask the kernel itself: %run -m labserver doctor; if that fails, change the kernel (menu Kernel)"
                 yield Finding(NOTE, found, fix)
             return
+
+
+def kernelspec() -> Iterator[Finding]:
+    """Whether a notebook that is opened here gets this Python: a kernel of that name may be another environment's.
+
+    https://jupyter-client.readthedocs.io/en/stable/kernels.html#kernel-specs
+    """
+    from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
+
+    if "JPY_SESSION_NAME" in os.environ:  # in a notebook that has its kernel
+        return
+    spec = KernelSpecManager().get_kernel_spec(NATIVE_KERNEL_NAME)
+    started = spec.argv[0]
+    if os.path.isabs(started) and _folder(started) != _folder(sys.executable):
+        text = f"notebooks start {started}, not this environment's Python: the kernel in {spec.resource_dir} says so"
+        yield Finding(FAIL, text, f"jupyter kernelspec remove {NATIVE_KERNEL_NAME}, and restart the kernel")
+    else:
+        yield Finding(OK, f"notebooks start this Python ({spec.display_name})")
+
+
+def _folder(path: str) -> str:
+    return os.path.normcase(os.path.dirname(path))
 
 
 def _command_line(process: Any) -> list[str]:
@@ -119,7 +138,10 @@ def archived() -> Iterator[Finding]:
 
 
 def hidden() -> Iterator[Finding]:
-    """Files beside the notebooks that Python takes for a package: a kernel looks into the notebook's folder first."""
+    """Files beside the notebooks that Python takes for a module: a kernel looks into the notebook's folder first.
+
+    A module that this process has loaded by now is one that notebooks need as well.
+    """
     packages = {name for name in importlib.metadata.packages_distributions() if not name.startswith("_")} - OURS
     found = False
     for folder in _folders(Path.cwd()):
@@ -127,7 +149,7 @@ def hidden() -> Iterator[Finding]:
             name = path.stem if path.suffix == ".py" else path.name if os.path.isfile(path / "__init__.py") else ""
             if name in packages or name in sys.stdlib_module_names - OURS:
                 found = True
-                level = FAIL if name in packages else NOTE
+                level = FAIL if name in packages or name in sys.modules else NOTE
                 yield Finding(level, f"{path} hides the module {name!r} from notebooks", "give it another name")
     if not found:
         yield Finding(OK, "no file beside the notebooks hides a package")
@@ -169,4 +191,4 @@ def _bare(requirement: Any) -> str:
     return f"{requirement.name}{extras}{requirement.specifier}"
 
 
-CHECKS = (python, kernel, packages, extras, archived, hidden)
+CHECKS = (python, hidden, kernel, kernelspec, packages, extras, archived)

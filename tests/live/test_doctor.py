@@ -45,12 +45,34 @@ def test_a_fault_is_status_1_and_each_fix_is_the_next_line(part, capsys):
     """A FAIL makes the exit status 1; notes do not; what is fine needs no fix."""
     part(lambda: [Finding(OK, "fine"), Finding(NOTE, "missing", "get it")])
     assert doctor.run() == 0
-    assert "2 findings, 1 of them notes, 0 FAIL." in capsys.readouterr().out
+    assert "1 ok, 1 note, 0 FAIL." in capsys.readouterr().out
     part(lambda: [Finding(FAIL, "broken", "mend it"), Finding(OK, "fine")])
     assert doctor.run() == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:4] == ["FAIL  broken", "      fix: mend it", "ok    fine"]
-    assert lines[4] == "2 findings, 0 of them notes, 1 FAIL. Mend the first FAIL first."
+    assert lines[4] == "1 ok, 0 notes, 1 FAIL. Mend the first FAIL first."
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_another_python_is_told_so_and_nothing_else(part, monkeypatch, capsys, tmp_path, made):
+    """A bare Python in the course's folder: the way to the course's own is worth more than a list of packages."""
+    part(lambda: [Finding(OK, "fine")])
+    monkeypatch.setattr(doctor, "DISTRIBUTION", "no-such-distribution")
+    monkeypatch.setattr(doctor, "__file__", str(tmp_path / "labserver" / "live" / "doctor.py"))
+    own = tmp_path.joinpath(".venv", *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
+    if made:
+        own.parent.mkdir(parents=True)
+        own.touch()
+    assert doctor.run() == 1
+    _, fault, fix, last = capsys.readouterr().out.splitlines()
+    assert "not the course's environment" in fault and sys.executable in fault
+    assert fix.endswith(f'fix: "{own}" -m labserver doctor' if made else "README.md, Start; then ask its own doctor")
+    assert last.startswith("0 ok, 0 notes, 1 FAIL.")
+
+
+def test_causes_come_before_what_follows_from_them():
+    """A Redis that is away stops the server of the conversation: it is looked at first."""
+    assert doctor.PARTS.index("doctor_machine") < doctor.PARTS.index("doctor_network")
 
 
 @pytest.mark.parametrize("error", [ImportError("no module\nnamed django"), SystemExit("out")])

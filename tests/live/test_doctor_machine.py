@@ -79,6 +79,14 @@ def test_the_named_redis_is_away(named):
     assert "secret" not in found.text
 
 
+@pytest.mark.parametrize("url", ["localhost:6379", "redis://localhost:port"])
+def test_what_is_no_url_is_told(named, url):
+    """What is wrong with it is said by who reads it."""
+    found = named(url)
+    assert found.level == FAIL and "None" not in found.text
+    assert "scheme" in found.text or "'port'" in found.text
+
+
 def test_the_named_redis_needs_packages(named, monkeypatch):
     """Without redis-py nobody can ask."""
     monkeypatch.setitem(sys.modules, "redis", None)

@@ -1,6 +1,7 @@
 """What the doctor says of Python, of packages, and of files that hide them: each finding with its cause planted."""
 
 import importlib.metadata
+import os
 import platform
 import sys
 from types import SimpleNamespace
@@ -140,11 +141,35 @@ def test_a_file_that_hides_a_package_is_a_fault(notebooks):
     assert str(notebooks / "channels.py") in found[0].text and all(each.fix for each in found)
 
 
-def test_a_file_that_hides_a_module_of_python_is_noted(notebooks):
-    """`random.py` may do no harm; the line tells of it."""
-    (notebooks / "random.py").touch()
-    (found,) = packages.hidden()
-    assert found.level == NOTE and "'random'" in found.text
+def test_a_file_that_hides_a_module_of_python_is_told(notebooks, monkeypatch):
+    """`random.py` stops what the lab loads; one that nobody loads may do no harm."""
+    monkeypatch.delitem(sys.modules, "antigravity", raising=False)
+    for name in ("random.py", "antigravity.py"):
+        (notebooks / name).touch()
+    harmless, harmful = packages.hidden()
+    assert harmless.level == NOTE and "'antigravity'" in harmless.text
+    assert harmful.level == FAIL and "'random'" in harmful.text
+
+
+@pytest.mark.parametrize(
+    ("started", "level"),
+    [(sys.executable, OK), ("python", OK), (os.path.join(os.path.abspath(os.sep), "other", "python"), FAIL)],
+)
+def test_a_kernel_of_that_name_may_be_that_of_another_environment(monkeypatch, started, level):
+    """Notebooks start what the kernelspec says; a name without a folder stands for the Python that Jupyter runs in."""
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    spec = SimpleNamespace(argv=[started], resource_dir="kernels/python3", display_name="Python 3")
+    monkeypatch.setattr("jupyter_client.kernelspec.KernelSpecManager.get_kernel_spec", lambda self, name: spec)
+    (found,) = packages.kernelspec()
+    assert found.level == level
+    if level == FAIL:
+        assert started in found.text and "kernels/python3" in found.text and "remove python3" in found.fix
+
+
+def test_in_a_notebook_the_kernel_is_there_already(monkeypatch):
+    """Which one others would get says nothing about this one."""
+    monkeypatch.setenv("JPY_SESSION_NAME", "a.ipynb")
+    assert list(packages.kernelspec()) == []
 
 
 def test_files_of_other_names_hide_nothing(notebooks):

@@ -297,6 +297,17 @@ def test_values_are_written_as_formatters_do(value, source):
     assert Writer({}).sent(value, 4, 16) == source
 
 
+def test_repeated_letters_in_a_long_text_stay_counted():
+    """Each part of the sum in a line, and the words between them in as many as they need."""
+    assert Writer({}).expected("one two three four, " * 5 + "é" * 300, 4, 11) == (
+        "(\n"
+        '        "one two three four, one two three four, one two three four, one two three "\n'
+        '        + "four, one two three four, "\n'
+        '        + "é" * 300\n'
+        "    )"
+    )
+
+
 def test_a_call_is_broken_as_formatters_do():
     """In one line; else with all arguments in one; else with a line for each. What has no name keeps one for each."""
     writer = Writer({})
