@@ -53,14 +53,18 @@ def serving_lab(folder, *options, **environment):
 def notebooks(chromium, url, token, **options):
     """A function that opens a notebook, fills in `answers` (by cell id), runs all or all `until` a cell, by its id.
 
-    It returns the page.
+    It returns the page: JupyterLab, with this notebook alone, as one who takes lesson after lesson has it.
     """
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, **options)
     context.set_default_timeout(LIMIT)
+    page = context.new_page()
 
     def run(notebook, until=None, answers=()):
-        page = context.new_page()
-        page.goto(f"{url}lab/tree/{notebook}?token={token}&reset")
+        if page.url == "about:blank":
+            page.goto(f"{url}lab/tree/{notebook}?token={token}&reset")
+        else:
+            page.evaluate(f"{SESSION}.shutdown().then(() => jupyterapp.shell.currentWidget.dispose())")
+            page.evaluate(f"void jupyterapp.commands.execute('docmanager:open', {{path: {json.dumps(notebook)}}})")
         # Commands to a notebook whose kernel is not there yet are dropped without a word.
         page.wait_for_function(f"{SESSION}?.isReady && {SESSION}.session?.kernel?.status === 'idle'")
         page.evaluate("jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")

@@ -17,7 +17,7 @@ def jupyterlab(tmp_path_factory):
         yield address
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run_all(chromium, jupyterlab):
     """Opens a notebook and runs it, see `notebooks`."""
     with notebooks(chromium, *jupyterlab) as run:
@@ -47,7 +47,6 @@ def test_a_page_sees_of_four_endings_what_the_table_says(run_all):
     assert errors(page) == stored_errors("notebooks/01_asgi_events.ipynb")
     assert drawn(page) == (5, True)
     look(page, "01")
-    page.close()
 
 
 CLOSES_TOO_EARLY = """async def refuse(scope, receive, send):
@@ -71,4 +70,3 @@ def test_a_learner_is_told_what_was_misunderstood(run_all):
     assert picture.evaluate("(image) => image.naturalWidth") > 100
     assert drawn(page) == (1, True)  # the progress
     look(page, "exercises-01")
-    page.close()

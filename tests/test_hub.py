@@ -44,7 +44,7 @@ def hub(tmp_path_factory):
         yield re.sub("//[^:]+:", f"//{NAME}:", url), token
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run(chromium, hub):
     """Opens a notebook and runs it, see `notebooks`."""
     with notebooks(chromium, *hub, ignore_https_errors=True) as run:
@@ -78,7 +78,6 @@ def test_start_here_runs_and_its_page_receives_what_a_cell_pushes(run):
     assert f"ok    JupyterHub: pages are at {PREFIX}proxy/PORT/\n" in said
     assert "ok    the running Jupyter server hands requests on" in said
     look(page, "hub-00")
-    page.close()
 
 
 def test_the_routing_lesson_runs_and_its_client_talks(run):
@@ -93,7 +92,6 @@ def test_the_routing_lesson_runs_and_its_client_talks(run):
     look(page, "hub-04")
     run_below(page)
     assert errors(page) == stored_errors("notebooks/04_routing.ipynb")
-    page.close()
 
 
 def sign_in(page, name):
@@ -132,4 +130,3 @@ def test_the_chat_lesson_runs_and_its_page_shows_a_conversation(run, hub):
     look(page, "hub-06")
     run_below(page)
     assert errors(page) == stored_errors("notebooks/06_chat_room.ipynb")
-    page.close()

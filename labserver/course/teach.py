@@ -4,6 +4,7 @@ Room: asks the checks what they tell apart, and writes files into one folder; wh
 names begin with `teach` say. The originals are read alone.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from . import teach_cut, teach_page, teach_slides
 from .exercise import Exercise, catalogue
 from .judge import judge
 from .teach_lesson import COURSE, Lesson, LessonError, find, read
-from .teach_page import SLIP, Mistakes
+from .teach_page import Mistakes
+
+SLIP = re.compile(r"(?:not an?|not one|another) ")
+"""How names begin that tell of a slip rather than of a misunderstanding: nothing to expect, and to prepare for."""
 
 
 def run(lessons: Sequence[str], *, slides: bool, until: str | None, out: str) -> int:
@@ -43,10 +47,10 @@ def expected(lesson: Lesson) -> list[Mistakes]:
 
 
 def _steps(exercise: Exercise) -> dict[str, str]:
-    """Each misconception with the next step that a learner is told; none for a slip."""
+    """Each misconception with the next step that a learner is told."""
     first = dict(reversed(exercise.planted))  # wrong answers; there may be several of a name
     names = dict.fromkeys(name for name, _ in exercise.planted)
-    return {name: "" if SLIP.match(name) else _step(exercise, name, first[name]) for name in names}
+    return {name: _step(exercise, name, first[name]) for name in names if not SLIP.match(name)}
 
 
 def _step(exercise: Exercise, name: str, answer: object) -> str:

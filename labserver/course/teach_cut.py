@@ -23,6 +23,9 @@ END = """## Here this part ends
 
 The next part comes from your instructor."""
 
+ABOUT = """> This part ends with *{section}*{minutes}. What is promised here is promised of the whole."""
+"""Stands below the title, which goes on as in the whole."""
+
 _EXERCISE = re.compile(r"\d\d\.\d+")
 _LINK = re.compile(r"!?\[([^\]]+)\]\(([^)\s#:]+)(?:#[^)\s]*)?\)")
 
@@ -44,6 +47,10 @@ def cut(path: Path, until: str, out: Path) -> tuple[Path, str]:
     for cell in kept:
         if cell.cell_type == "markdown":
             cell.source = _alive(cell.source, target.parent)
+    minutes = sum(each.minutes for each in lesson.sections[: number + 1])
+    about = f", after about {minutes} of the {lesson.minutes} minutes" if minutes else ""
+    title, _, text = kept[0].source.partition("\n")
+    kept[0].source = f"{title}\n\n{ABOUT.format(section=section.title, minutes=about)}\n{text}"
     end = nbformat.v4.new_markdown_cell(END, id="part-ends")
     notebook.cells = [*kept, end, *_stop(kept, notebook.cells[len(kept) :])]
     return target, nbformat.v4.writes(notebook) + "\n"

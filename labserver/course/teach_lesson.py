@@ -117,6 +117,11 @@ class Lesson:
         return self._stated[0]
 
     @property
+    def least(self) -> int:
+        """The minutes of what is not optional."""
+        return sum(each.minutes for each in self.sections if not each.optional)
+
+    @property
     def _stated(self) -> tuple[int, int]:
         """All minutes, and those without the optional sections; 0 where nothing is said."""
         found = _MINUTES.search(self.title_text)

@@ -13,9 +13,6 @@ from .teach_lesson import Lesson
 GENERATOR = '<meta name="generator" content="labserver teach">'
 """By this line we know a file as ours, which may be written anew."""
 
-SLIP = re.compile(r"(?:not an?|not one|another) ")
-"""How names begin that tell of a slip rather than of a misunderstanding; they are named, without a next step."""
-
 SIZES = ((2200, 10.5), (3200, 9.5), (4700, 8.8), (6300, 8.0), (10**9, 7.2))
 """Letters of a page's misconceptions, up to that many: the points in which they are printed, to stay on the page."""
 
@@ -63,7 +60,7 @@ td, th { padding: 0 .6em .1em 0; vertical-align: baseline; border-bottom: .5pt s
 .mistakes { font-size: max(var(--size), 9pt); columns: 58mm 3; column-gap: 5mm; line-height: 1.22; }
 .mistakes section { margin-bottom: 1.2mm; }
 .mistakes p { padding-left: .8em; text-indent: -.8em; }
-@page { margin: 9mm; }
+@page { margin: 7mm; }
 @media print { body { background: none; } article { border: 0; margin: 0; padding: 0; max-width: none; }
   article + article { break-before: page; } .plan { columns: 2; } .mistakes { font-size: var(--size); columns: 3; } }
 """
@@ -109,8 +106,10 @@ def pages(lessons: Sequence[tuple[Lesson, Sequence[Mistakes]]]) -> str:
 def page(lesson: Lesson, exercises: Sequence[Mistakes]) -> str:
     """The page of one lesson."""
     minutes = sum(each.minutes for each in exercises)
+    least = f" ({lesson.least} without what is optional)" if lesson.least < lesson.minutes else ""
+    time = f"<b>{lesson.minutes} min</b>{least} + exercises {minutes} min"
     return f"""<article id="lesson-{lesson.number}">
-<header><h1>{phrases(lesson.title)}</h1><span><b>{lesson.minutes} min</b> + exercises {minutes} min</span></header>
+<header><h1>{phrases(lesson.title)}</h1><span>{time}</span></header>
 <div class="plan">
 <section><h2>Plan, in minutes</h2>{_plan(lesson)}</section>
 {_about(lesson)}{_needs(lesson)}{_failures(lesson)}
@@ -176,10 +175,8 @@ def _mistakes(exercises: Sequence[Mistakes]) -> str:
 def _exercise(exercise: Mistakes) -> str:
     steps: dict[str, list[str]] = {}
     for name, step in exercise.each.items():
-        steps.setdefault("" if SLIP.match(name) else step, []).append(f"<b>{words(name)}</b>")
-    slips = steps.pop("", [])
-    told = [f"<p>{'; '.join(names)} → {words(step)}</p>" for step, names in steps.items()]
-    told += [f'<p class="muted">also: {"; ".join(slips)}</p>'] if slips else []
+        steps.setdefault(step, []).append(f"<b>{words(name)}</b>")
+    told = [f"<p>{'; '.join(names)}{f' → {words(step)}' if step else ''}</p>" for step, names in steps.items()]
     return f"<section><h3>{exercise.id} {words(exercise.title)} ({exercise.minutes} min)</h3>{''.join(told)}</section>"
 
 

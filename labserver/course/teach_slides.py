@@ -62,12 +62,14 @@ img { display: block; width: 100%; max-height: 74vh; object-fit: contain; object
 .js [data-layout~="alone"] img { flex: 1 0 auto; height: 0; min-height: 12em; max-height: none; }
 .js [data-layout="beside"] .run { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 0 1em;
   align-items: start; }
+.keys { display: none; color: var(--muted); font-size: .7em; }
+.js .keys { display: block; }
 nav { display: none; position: fixed; right: 1em; bottom: .6em; font-size: 16px; color: var(--muted); }
 .js nav { display: block; }
 nav button { font: inherit; color: inherit; background: var(--shade); border: 1px solid var(--edge); padding: 0 .6em;
   border-radius: 4px; cursor: pointer; }
 @page { margin: 12mm; }
-@media print { body, .slide { font-size: 11pt !important; } nav, .js nav { display: none; }
+@media print { body, .slide { font-size: 11pt !important; } nav, .js nav, .js .keys { display: none; }
   .slide, .js .slide { height: auto; overflow: visible; padding: 2mm 0; border-bottom: 1px solid var(--edge); }
   .slide, .run, .answer, .highlight { display: block !important; }
   pre { white-space: pre-wrap; } pre, img, .question { break-inside: avoid; }
@@ -143,6 +145,8 @@ for (const image of document.images) {
 }
 """
 
+KEYS = "→ or the space bar: the answer, then the next slide. ←: back. Click a picture to enlarge it."
+
 NAVIGATION = (
     '<nav><span id="place"></span> <button id="back" title="back (left arrow)">‹</button> '
     '<button id="next" title="next (right arrow, space)">›</button></nav>'
@@ -151,7 +155,8 @@ NAVIGATION = (
 
 def deck(lesson: Lesson) -> str:
     """The slides of a lesson, as one HTML file."""
-    slides = [_slide("", f"<h1>{phrases(lesson.title)}</h1>{_html(lesson.title_text)}"), *_slides(lesson)]
+    title = f'<h1>{phrases(lesson.title)}</h1><p class="keys">{KEYS}</p>{_html(lesson.title_text)}'
+    slides = [_slide("", title), *_slides(lesson)]
     style = COLOURS + FONTS + _code_style() + STYLE
     body = "\n".join([*slides, NAVIGATION, f"<script>{SCRIPT}</script>"])
     return document(f"Slides: {lesson.title}", style, body)

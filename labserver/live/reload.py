@@ -5,6 +5,7 @@ touched, so that connections which run them go on as they were.
 """
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import os
@@ -73,12 +74,18 @@ def _modules(root: str) -> dict[str, ModuleType]:
     """The modules of the project that are loaded; not its tests, and nothing installed in an environment inside."""
     found = {}
     for name, module in sys.modules.copy().items():  # a list of them may meet the collector, and what that imports
-        file = os.path.normpath(_file(module))  # one way to write it: sys.path may hold "..", and both slashes
-        if not file.startswith(root + os.sep) or module.__spec__.name != name or is_library(Path(file)):
+        if not _own(_file(module)).startswith(root + os.sep) or module.__spec__.name != name:
             continue
         if not any(part in ("test", "tests", "conftest") or part.startswith("test_") for part in name.split(".")):
             found[name] = module
     return found
+
+
+@functools.cache  # of thousands of modules, for each `serve`
+def _own(file: str) -> str:
+    """One way to write a path, since sys.path may hold "..", and both slashes; empty for what is installed."""
+    path = os.path.normpath(file)
+    return "" if is_library(Path(path)) else path
 
 
 def _renew(root: str, name: str, before: set[str]) -> None:

@@ -72,9 +72,20 @@ def test_the_text_above_the_next_heading_stays(lesson):
     cells = lesson(
         new_markdown_cell("## 1. Boil"), new_markdown_cell("hot.\n\n## 2. Pour\nnow"), new_code_cell("pour()")
     )
-    assert [cell.source for cell in cells] == ["# Tea", "## 1. Boil", "hot.", END]
+    assert [cell.source for cell in cells[1:]] == ["## 1. Boil", "hot.", END]
     cells = lesson(new_markdown_cell("## 1. Boil\n```\n## 2. Pour\n```"), new_markdown_cell("## 2. Pour\nnow"))
-    assert [cell.source for cell in cells] == ["# Tea", "## 1. Boil\n```\n## 2. Pour\n```", END]
+    assert [cell.source for cell in cells[1:]] == ["## 1. Boil\n```\n## 2. Pour\n```", END]
+
+
+def test_a_part_says_what_it_is(tmp_path):
+    """Below the title, which still has the minutes and the promises of the whole: where it ends, and after how long."""
+    lesson = read(LESSONS[3])
+    minutes = sum(each.minutes for each in lesson.sections[:4])
+    title, _, said, rest = parted(LESSONS[3], "4", tmp_path).cells[0].source.split("\n", 3)
+    assert f"# {title[2:]}" == title and said.startswith(f"> This part ends with *{lesson.sections[3].title}*, after ")
+    assert f"after about {minutes} of the 40 minutes. " in said and "**40 minutes.**" in rest
+    said = parted(LESSONS[3], "03.2", tmp_path).cells[0].source.split("\n")[2]
+    assert said.startswith("> This part ends with *03.2") and "after about" not in said
 
 
 def test_what_only_later_sections_start_is_not_stopped(lesson):
@@ -122,7 +133,7 @@ def test_exercises_are_cut_by_their_id(lesson):
     """`03.1` ends the exercises after that one; the file goes to the exercises' folder."""
     exercises = [new_markdown_cell(f"## 03.{number} Cup ({number} minutes)") for number in (1, 2)]
     cells = lesson(*exercises, until="03.1", folder="exercises")
-    assert [cell.source for cell in cells] == ["# Tea", "## 03.1 Cup (1 minutes)", END]
+    assert [cell.source for cell in cells[1:]] == ["## 03.1 Cup (1 minutes)", END]
     target, text = cut(LESSONS[3], "03.2", Path("out"))
     assert target == Path("out/exercises/03_consumers_until_03.2.ipynb")
     assert 'check("03.2", Names)' in text.replace("\\", "") and "03.3" not in text

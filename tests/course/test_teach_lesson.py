@@ -98,7 +98,7 @@ def test_optional_sections_have_the_minutes_that_are_stated_for_them(lesson):
     """Where a lesson says how long it takes without them, the rest is theirs."""
     cells = [new_markdown_cell("## 1. Boil\n" + "word " * 10), new_markdown_cell("## 2. Pour (optional)\nword")]
     tea = lesson(*cells, minutes="10 minutes**, 3 without the optional section.")
-    assert [section.minutes for section in tea.sections] == [3, 7]
+    assert [section.minutes for section in tea.sections] == [3, 7] and (tea.minutes, tea.least) == (10, 3)
     assert tea.before == "3 without the optional section. You have done 02 · Water."
     assert [section.minutes for section in lesson(cells[0], minutes="10 minutes**, 3 without it.").sections] == [10]
 

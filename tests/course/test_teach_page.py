@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from labserver.course.teach_lesson import COURSE, find, read
-from labserver.course.teach_page import SLIP, Mistakes, page, pages, phrases, words
+from labserver.course.teach_page import Mistakes, page, pages, phrases, words
 
 from ..conftest import look
 
@@ -37,7 +37,7 @@ def text_of(html):
 
 
 MISTAKES = [
-    Mistakes("03.1", "Boil `water`", 6, {"too cold": "Wait for it.", "not water": "", "too late": "Wait for it."}),
+    Mistakes("03.1", "Boil `water`", 6, {"too cold": "Wait for it.", "unseen": "", "too late": "Wait for it."}),
     Mistakes("03.2", "Pour", 5, {"beside the cup": "Look & <aim>."}),
 ]
 
@@ -57,20 +57,21 @@ def test_the_page_says_what_the_lesson_says():
 
 
 def test_what_a_lesson_needs_is_told():
-    """Programs are named, and the sections that show a page."""
+    """Minutes without what may be left out; programs are named, and the sections that show a page."""
     html = page(LESSONS["05"], [])
+    assert re.search(r"<b>60 min</b> \(\d\d without what is optional\) \+ exercises", html)
     assert "<b>Needs</b> redis-server (without one, " in html and "server's pages in section 8</p>" in html
     assert "<b>Needs</b> gunicorn, sh, nginx, redis-server" in page(LESSONS["09"], [])
     assert "Fails on purpose" not in page(LESSONS["09"], [])
 
 
 def test_misconceptions_stand_with_their_next_step():
-    """Those with the same step share it; slips are named at the end; nothing is taken for HTML."""
+    """Those with the same step share it; one without a step has its name; nothing is taken for HTML."""
     html = page(LESSONS["03"], MISTAKES)
     assert "03.1 Boil <code>water</code> (6 min)" in html
     assert "<p><b>too cold</b>; <b>too late</b> → Wait for it.</p>" in html
-    assert "also: <b>not water</b>" in html
-    assert "<b>beside the cup</b> → Look &amp; &lt;aim&gt;." in html and html.count("also: ") == 1
+    assert "<p><b>unseen</b></p>" in html
+    assert "<b>beside the cup</b> → Look &amp; &lt;aim&gt;." in html
 
 
 def test_many_misconceptions_are_printed_smaller():
@@ -80,15 +81,6 @@ def test_many_misconceptions_are_printed_smaller():
         mistakes = [Mistakes("03.1", "Boil", 6, {f"name {number}": "x" * 92 for number in range(count)})]
         sizes.append(float(re.search(r"--size:([\d.]+)pt", page(LESSONS["03"], mistakes))[1]))
     assert sizes == sorted(set(sizes), reverse=True) and sizes[-1] >= 7
-
-
-@pytest.mark.parametrize(
-    ("name", "slip"),
-    [("not a consumer", True), ("another reply", True), ("nothing is sent", False), ("close() is not return", False)],
-)
-def test_a_slip_is_told_by_its_name(name, slip):
-    """`not a …` and `another …` are what checks call answers of another kind."""
-    assert bool(SLIP.match(name)) == slip
 
 
 def test_code_and_emphasis():
@@ -121,10 +113,10 @@ def test_it_stands_alone():
 def test_a_lesson_is_one_side_of_paper(chromium, tmp_path):
     """The longest lesson stays on one page of A4 and of Letter; and can be looked at in both themes."""
     step = "Whoever reads this is told what to do next, in as many words: {}."
-    steps = {f"what people misunderstand {number}": step.format(number) for number in range(18)}
-    mistakes = [Mistakes(f"05.{number}", "One slow member", 9, steps) for number in range(1, 5)]
+    steps = {f"what people misunderstand {number}": step.format(number) for number in range(19)}
+    mistakes = [Mistakes(f"07.{number}", "One slow member", 9, steps) for number in range(1, 5)]
     file = tmp_path / "page.html"
-    file.write_text(pages([(LESSONS["05"], mistakes)]), "utf-8")
+    file.write_text(pages([(LESSONS["07"], mistakes)]), "utf-8")
     context = chromium.new_context(offline=True)
     shown = context.new_page()
     shown.goto(file.as_uri())

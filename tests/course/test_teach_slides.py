@@ -56,9 +56,11 @@ def test_each_heading_begins_a_slide():
 
 
 def test_the_title_slide_says_what_comes():
-    """The first slide is the lesson's first cell."""
+    """The first slide is the lesson's first cell, with the keys that lead on."""
     html = deck(lesson(title_text="**5 minutes.** [01](01.ipynb)\n\n- pour"))
-    assert "<h1>03 · Tea</h1><p><strong>5 minutes.</strong> 01</p>\n<ul>\n<li>pour</li>" in html
+    title, keys, text = html[html.index("<h1>03") :].split("<p", 2)
+    assert title == "<h1>03 · Tea</h1>" and "→ or the space bar" in keys
+    assert text.startswith("><strong>5 minutes.</strong> 01</p>\n<ul>\n<li>pour</li>")
 
 
 def test_printed_text_is_shown_as_it_is():
@@ -126,6 +128,7 @@ def test_keys_go_through_the_slides(chromium, tmp_path):
     def state():
         return place.inner_text(), answer.is_visible()
 
+    assert page.get_by_text("the space bar: the answer").is_visible()  # on the first slide
     seen = [state()]
     for key in (
         "ArrowRight",
