@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .conftest import jupyter_address
+from .conftest import jupyter_address, light
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 60_000
@@ -38,7 +38,7 @@ def serving_lab(folder, *options, **environment):
     runtime = folder / "runtime"
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1"]
     command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}", "--expose-app-in-browser"]
-    environment = os.environ | {"JUPYTER_RUNTIME_DIR": str(runtime)} | environment
+    environment = os.environ | {"JUPYTER_RUNTIME_DIR": str(runtime)} | light(folder) | environment
     environment["JUPYTERLAB_SETTINGS_DIR"] = str(folder / "settings")
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen([*command, *options], cwd=folder, env=environment, stdout=log, stderr=log)

@@ -30,6 +30,7 @@ NOT_RUN = {"labserver": "not run"}
 
 _LOOPBACK = re.compile(r"\b(127\.0\.0\.1|localhost):\d{1,5}\b")
 _PROXY = re.compile(r"/proxy/\d{1,5}(?=/)")
+_CELL = re.compile(r"(?:(?<=[\s'\"(])|^)[^\s'\"(]*ipykernel_\d+[/\\]+\d+\.py")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _COMMENT = re.compile(r"^\s*#+\s*NBVAL_(SKIP|IGNORE_OUTPUT|RAISES_EXCEPTION)\s*(?::\s*(.*?)\s*)?$", re.MULTILINE)
 _TAGS = {
@@ -185,12 +186,13 @@ def plain(text: str) -> str:
 
 
 def sanitize(value: Any, hide: Callable[[str], str] = str) -> Any:
-    """The value with each loopback port written as PORT: the one thing that a live server changes on every run.
+    """The value without what is another on every run: each loopback port is PORT, the file of a cell is <cell>.
 
-    hide: what takes more out of each text; see `rules`.
+    A kernel names a cell's file after its process; warnings and tracebacks tell it. hide: what takes more out of each
+    text; see `rules`.
     """
     if isinstance(value, str):
-        return hide(_PROXY.sub("/proxy/PORT", _LOOPBACK.sub(r"\1:PORT", value)))
+        return hide(_CELL.sub("<cell>", _PROXY.sub("/proxy/PORT", _LOOPBACK.sub(r"\1:PORT", value))))
     if isinstance(value, dict):
         return {key: sanitize(item, hide) for key, item in value.items()}
     if isinstance(value, list):
@@ -248,8 +250,9 @@ def merge_streams(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
 def canonical(outputs: Iterable[NotebookNode], hide: Callable[[str], str] = str) -> list[dict[str, Any]]:
     """The outputs as they are compared; `hide` takes more out of each text, as in `sanitize`.
 
-    Streams are joined, loopback ports are PORT, an error is its name and text, a picture in base64 and a widget
-    only have to exist. Execution counts, metadata, tracebacks and the notice of a cell that was not run do not count.
+    Streams are joined, loopback ports are PORT, files of cells <cell>, an error is its name and text, a picture in
+    base64 and a widget only have to exist. Execution counts, metadata, tracebacks and the notice of a cell that was not
+    run do not count.
     """
     return [_canonical(output, hide) for output in merge_streams(o for o in outputs if o.get("metadata") != NOT_RUN)]
 

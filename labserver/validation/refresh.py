@@ -3,9 +3,9 @@
 Room: kernels through `session`, notebooks through `book`, and the notebook files, which it alone writes. A notebook in
 which a cell fails unexpectedly stays as it is, and so does one with a cell that needs (`%%needs`) what is not here.
 
-What is stored is what the learner sees, less what differs from run to run: loopback ports (written PORT), how prints
-were cut, colours and folders in tracebacks, timing, the Python version, widget state. Outputs that are marked as
-ignored differ by their nature and are kept as stored; delete them to get new ones.
+What is stored is what the learner sees, less what differs from run to run: loopback ports (written PORT), the file of
+a cell (<cell>), how prints were cut, colours and folders in tracebacks, timing, the Python version, widget state.
+Outputs that are marked as ignored differ by their nature and are kept as stored; delete them to get new ones.
 """
 
 import asyncio

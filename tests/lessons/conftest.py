@@ -4,6 +4,7 @@ The lessons are the source: a test here never repeats their code.
 """
 
 import ast
+import functools
 import inspect
 import os
 import sys
@@ -50,6 +51,12 @@ def number_users_as_in_a_fresh_kernel():
                 cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [User._meta.db_table])
 
 
+@functools.cache  # tests run a lesson's cells in small portions
+def sources(stem):
+    """The sources of a lesson's cells, by id."""
+    return {cell["id"]: cell.source for cell in nbformat.read(NOTEBOOKS / f"{stem}.ipynb", 4).cells}
+
+
 @pytest.fixture
 async def lesson(monkeypatch, capsys):
     """`space = await lesson("01_asgi_events", "setup", "echo")` runs these cells, in this order, as a kernel would.
@@ -61,11 +68,11 @@ async def lesson(monkeypatch, capsys):
         in_database(number_users_as_in_a_fresh_kernel)
 
     async def run(stem, *ids):
-        cells = {cell["id"]: cell.source for cell in nbformat.read(NOTEBOOKS / f"{stem}.ipynb", 4).cells}
         module = spaces.setdefault(stem, types.ModuleType(f"lesson_{stem}"))
         monkeypatch.setitem(sys.modules, module.__name__, module)
         for id in ids:
-            code = compile(readied(cells[id]), f"{stem}.ipynb cell {id}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            name = f"{stem}.ipynb cell {id}"
+            code = compile(readied(sources(stem)[id]), name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             value = eval(code, vars(module))
             if inspect.isawaitable(value):
                 await value

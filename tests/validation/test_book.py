@@ -135,6 +135,26 @@ def test_only_loopback_ports_are_sanitized():
     }
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("/tmp/ipykernel_4711/123.py:2: DeprecationWarning: old", "<cell>:2: DeprecationWarning: old"),
+        ('  File "C:\\Temp\\ipykernel_1\\2.py", line 1', '  File "<cell>", line 1'),
+        ("see (/tmp/ipykernel_1/2.py)", "see (<cell>)"),
+        ("/tmp/ipykernel_1/lab.py /tmp/123.py", "/tmp/ipykernel_1/lab.py /tmp/123.py"),
+    ],
+)
+def test_the_file_of_a_cell_is_sanitized(said, kept):
+    """It is named after the kernel's process: a warning that shows it is the same one in the next run."""
+    assert sanitize(said) == kept
+
+
+def test_a_long_word_is_no_trap():
+    """A picture in base64 is one word of a million letters: to look for a cell's file from each of them takes hours."""
+    word = "a" * 1_000_000
+    assert sanitize(word) == word
+
+
 def test_streams_are_joined_between_displays():
     """How prints were cut and which stream came first does not matter; where a display stood between them does."""
     shown_x = picture(text_plain="x")
