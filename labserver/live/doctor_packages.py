@@ -69,7 +69,8 @@ def kernelspec() -> Iterator[Finding]:
     started = spec.argv[0]
     if os.path.isabs(started) and _folder(started) != _folder(sys.executable):
         text = f"notebooks start {started}, not this environment's Python: the kernel in {spec.resource_dir} says so"
-        yield Finding(FAIL, text, f"jupyter kernelspec remove {NATIVE_KERNEL_NAME}, and restart the kernel")
+        fix = f'"{sys.executable}" -m jupyter kernelspec remove {NATIVE_KERNEL_NAME}; then restart the kernel'
+        yield Finding(FAIL, text, fix)
     else:
         yield Finding(OK, f"notebooks start this Python ({spec.display_name})")
 
