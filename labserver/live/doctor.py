@@ -17,7 +17,8 @@ OK, NOTE, FAIL = "ok", "note", "FAIL"
 PARTS = ("doctor_packages", "doctor_machine", "doctor_network")
 """Causes come before what follows from them."""
 
-DISTRIBUTION = "channels-lab"
+SERVER = ("django", "channels", "daphne")
+"""A Python without any of these is another one than the course's."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,15 @@ def _findings() -> Iterator[Finding]:
 
 
 def _environment() -> Iterator[Finding]:
-    """Whether this Python is one that the course was installed into: of any other, nothing else is worth saying."""
+    """Whether this Python is one that the course was installed into: of any other, nothing else is worth saying.
+
+    The course's own metadata say nothing: they lie in its folder, where any Python finds them.
+    """
     import importlib.metadata
 
-    try:
-        importlib.metadata.version(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        text = f"this is not the course's environment: {sys.executable} has no {DISTRIBUTION}"
+    found = {(each.metadata["Name"] or "").lower() for each in importlib.metadata.distributions()}
+    if found.isdisjoint(SERVER):
+        text = f"this is not the course's environment: {sys.executable} has no {', no '.join(SERVER)}"
         folder, windows = Path(__file__).parents[2] / ".venv", ("Scripts", "python.exe")
         own = folder.joinpath(*windows if os.name == "nt" else ("bin", "python"))
         ask = f'"{own}" -m labserver doctor' if own.exists() else "make it: README.md, Start; then ask its own doctor"

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .doctor import DISTRIBUTION, FAIL, NOTE, OK, Finding, pip_install
+from .doctor import FAIL, NOTE, OK, Finding, pip_install
+
+DISTRIBUTION = "channels-lab"
 
 SHOWN = (
     "django channels daphne twisted autobahn websockets ipykernel jupyterlab jupyter-server-proxy nest-asyncio2"
